@@ -1,0 +1,2 @@
+//! hw-tests.
+fn main() {}

@@ -1,0 +1,2 @@
+//! plugins-compat.
+fn main() {}

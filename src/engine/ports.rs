@@ -1,0 +1,194 @@
+//! The ports: what the verbs need of a node. `host/` implements them on a real one, `sim/` on one made of maps.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::Record;
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{Attachment, CniResult, ContainerId, IfName, NetnsPath, Network, Owner, PluginConf};
+use crate::plan::claim::Claim;
+use crate::plan::facts::{Answer, Question};
+use crate::plan::step::{Progress, Step};
+
+/// Which network namespace a path stood for: the device and inode number of its file on nsfs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetnsId {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+}
+
+/// What stands at the path of a network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetnsState {
+    /// Nothing.
+    Gone,
+    /// The network namespace Manifold itself runs in.
+    Own,
+    /// Another network namespace.
+    There(NetnsId),
+}
+
+/// Looks at the node and changes nothing.
+pub trait Probe {
+    /// What stands at this path.
+    ///
+    /// # Errors
+    /// Something that is no network namespace, or that cannot be looked at.
+    fn netns(&self, path: &NetnsPath) -> Outcome<NetnsState>;
+
+    /// Answers one question; those about the pod's side need its namespace.
+    ///
+    /// # Errors
+    /// The node could not be asked. That something is not there is an answer.
+    fn answer(&self, question: &Question, netns: Option<&NetnsPath>) -> Outcome<Answer>;
+
+    /// The identity of this boot (`/proc/sys/kernel/random/boot_id`).
+    ///
+    /// # Errors
+    /// It could not be read.
+    fn boot_id(&self) -> Outcome<String>;
+}
+
+/// For whom a step is done or undone.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// The attachment.
+    pub attachment: &'a Attachment,
+    /// The pod's network namespace, if it is there.
+    pub netns: Option<&'a NetnsPath>,
+    /// The attachment's result, as far as it is known.
+    pub result: Option<&'a CniResult>,
+}
+
+/// A step to undo, and for whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Undo<'a> {
+    /// For whom.
+    pub site: Site<'a>,
+    /// What.
+    pub step: &'a Step,
+}
+
+/// Changes the node. For each step, `apply`, `revert` and `holds` stand side by side.
+pub trait Hands {
+    /// Does the step, notes in it what was learned, and adds to the progress what it yields.
+    ///
+    /// # Errors
+    /// The step could not be done. It may have been done in part: the caller reverts it.
+    fn apply(&self, site: Site<'_>, step: &mut Step, progress: &mut Progress) -> Outcome<()>;
+
+    /// Undoes steps of one rank, and answers for each, in order.
+    ///
+    /// # Guarantees
+    /// What is absent counts as undone. Only what carries our mark is touched. One failure does not keep the others.
+    fn revert(&self, steps: &[Undo<'_>]) -> Vec<Outcome<()>>;
+
+    /// Whether the step's effect is still there.
+    ///
+    /// # Errors
+    /// [`crate::model::FaultKind::Drift`] says what is lost; others, that the node could not be asked.
+    fn holds(&self, site: Site<'_>, step: &Step) -> Outcome<()>;
+
+    /// Asks a plugin whether it could serve an ADD (STATUS).
+    ///
+    /// # Errors
+    /// The plugin's own answer, or that it could not be run.
+    fn status(&self, network: &Network, plugin: &PluginConf) -> Outcome<()>;
+
+    /// Tells a plugin which attachments are valid (GC).
+    ///
+    /// # Errors
+    /// The plugin's own answer, or that it could not be run.
+    fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()>;
+}
+
+/// What the journal holds for one attachment.
+#[derive(Debug)]
+pub enum Entry {
+    /// A record.
+    Whole(Box<Record>),
+    /// A file that is no record; its name still tells the owner.
+    Broken(Owner, Fault),
+}
+
+/// Holds a lock while it lives.
+pub trait Guard {}
+
+/// How long to wait for a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// A bounded time, then [`crate::model::FaultKind::TryLater`].
+    Wait,
+    /// Not at all, then [`crate::model::FaultKind::TryLater`].
+    Try,
+}
+
+/// Who has a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// The one who asked, now.
+    You,
+    /// Somebody else.
+    Other(Owner),
+}
+
+/// Remembers what was done, across crashes and restarts.
+pub trait Journal {
+    /// Locks a container against every other Manifold on the node.
+    ///
+    /// # Errors
+    /// [`crate::model::FaultKind::TryLater`] if somebody else has it for too long.
+    fn lock(&self, container: &ContainerId, patience: Patience) -> Outcome<Box<dyn Guard>>;
+
+    /// The entries of one container, in order of writing. The caller holds its lock.
+    ///
+    /// # Errors
+    /// The journal could not be read. An entry that is no record is an answer.
+    fn entries(&self, container: &ContainerId) -> Outcome<Vec<Entry>>;
+
+    /// Writes a record, atomically.
+    ///
+    /// # Errors
+    /// It is not written; an earlier one stands.
+    fn put(&self, record: &Record) -> Outcome<()>;
+
+    /// Removes a record, if there is one.
+    ///
+    /// # Errors
+    /// It still stands.
+    fn remove(&self, owner: &Owner) -> Outcome<()>;
+
+    /// Moves a broken entry out of the way, where a person can look at it.
+    ///
+    /// # Errors
+    /// It still stands.
+    fn set_aside(&self, owner: &Owner) -> Outcome<()>;
+
+    /// All containers that have entries.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    fn containers(&self) -> Outcome<Vec<ContainerId>>;
+
+    /// Takes a claim for an owner unless somebody else has it.
+    ///
+    /// # Errors
+    /// The journal could not be read or written.
+    fn claim(&self, claim: &Claim, owner: &Owner) -> Outcome<Holder>;
+
+    /// Gives a claim up, if the owner has it.
+    ///
+    /// # Errors
+    /// It still stands.
+    fn release(&self, claim: &Claim, owner: &Owner) -> Outcome<()>;
+}
+
+/// Which interface of the pod a name would clash with; kept here so that every adapter words it alike.
+pub fn ifname_taken(ifname: &IfName) -> Fault {
+    Fault::new(
+        crate::model::FaultKind::Exists,
+        format!("interface {:?} already exists in the pod", ifname.as_str()),
+    )
+    .remedy("choose another name for the interface, or DEL the old attachment first")
+}

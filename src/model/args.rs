@@ -1,0 +1,78 @@
+//! `CNI_ARGS`: `KEY=value;KEY=value` (deprecated by the specification, used by every runtime).
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::fault::{Fault, FaultKind};
+
+/// The pairs of `CNI_ARGS`, in the order given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CniArgs(Vec<(String, String)>);
+
+impl CniArgs {
+    /// The value of a key; keys are matched exactly, as the reference plugins do.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// Sets a key, in place or at the end.
+    pub fn set(&mut self, key: &str, value: impl Into<String>) {
+        match self.0.iter_mut().find(|(k, _)| k == key) {
+            Some((_, old)) => *old = value.into(),
+            None => self.0.push((key.to_owned(), value.into())),
+        }
+    }
+
+    /// The pairs, in order.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+}
+
+impl FromStr for CniArgs {
+    type Err = Fault;
+
+    /// Reads `K=V;K=V`. Empty parts are passed over.
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let mut pairs = Vec::new();
+        for part in text.split(';').filter(|p| !p.is_empty()) {
+            let (key, value) = part.split_once('=').ok_or_else(|| {
+                Fault::new(FaultKind::Environment, format!("CNI_ARGS has {part:?}, which is not KEY=value"))
+                    .remedy("separate pairs with \";\" and keys from values with \"=\"")
+            })?;
+            pairs.push((key.to_owned(), value.to_owned()));
+        }
+        Ok(Self(pairs))
+    }
+}
+
+impl std::fmt::Display for CniArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (n, (key, value)) in self.0.iter().enumerate() {
+            let mark = if n == 0 { "" } else { ";" };
+            write!(f, "{mark}{key}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_read_and_print_alike() {
+        let text = "IgnoreUnknown=1;K8S_POD_NAME=p;IP=10.0.0.1/24";
+        let args: CniArgs = text.parse().unwrap();
+
+        assert_eq!(args.get("K8S_POD_NAME"), Some("p"));
+        assert_eq!(args.get("k8s_pod_name"), None);
+        assert_eq!(args.to_string(), text);
+    }
+
+    #[test]
+    fn a_word_without_a_value_is_refused() {
+        assert_eq!("a;b=c".parse::<CniArgs>().unwrap_err().kind(), FaultKind::Environment);
+    }
+}

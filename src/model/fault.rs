@@ -1,0 +1,236 @@
+//! What went wrong: one error type for every floor, with its CNI error code.
+//!
+//! A [`Fault`] says what could not be done and on what, why, and what to do about it. It becomes CNI error
+//! JSON in one place, [`Fault::to_reply`] (CNI specification 1.1.0, section 5, "Error").
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The families of failure. Code branches on these, never on text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The configuration's `cniVersion` cannot be served.
+    Version,
+    /// A key or value of the configuration is known and not supported.
+    Unsupported,
+    /// A `CNI_*` variable is absent or malformed.
+    Environment,
+    /// A file or socket of our own could not be read or written.
+    Io,
+    /// Bytes that should have been JSON (or YAML) are not.
+    Decode,
+    /// The network configuration is wrong.
+    Config,
+    /// The network namespace is the caller's own.
+    OwnNetns,
+    /// The same call may succeed later: something else holds what is needed.
+    TryLater,
+    /// The plugin cannot serve ADD now (STATUS).
+    Unavailable,
+    /// Something the configuration names is not on this node or in this namespace.
+    Absent,
+    /// Something stands where something new should be made.
+    Exists,
+    /// No address is left.
+    Exhausted,
+    /// The kernel refused.
+    Kernel,
+    /// A wait ended at its limit.
+    TimedOut,
+    /// What CHECK found is not what was made.
+    Drift,
+    /// A delegate failed without an error object of its own.
+    Plugin,
+    /// A delegate answered with its own CNI error, whose code is passed on.
+    Delegate(u32),
+}
+
+impl FaultKind {
+    /// The CNI error code: 1 to 99 as the specification has them, 100 and up are our own.
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Version => 1,
+            Self::Unsupported => 2,
+            Self::Environment => 4,
+            Self::Io => 5,
+            Self::Decode => 6,
+            Self::Config => 7,
+            Self::OwnNetns => 8,
+            Self::TryLater => 11,
+            Self::Unavailable => 50,
+            Self::Absent => 100,
+            Self::Exists => 101,
+            Self::Exhausted => 102,
+            Self::Kernel => 103,
+            Self::TimedOut => 104,
+            Self::Drift => 105,
+            Self::Plugin => 106,
+            Self::Delegate(code) => code,
+        }
+    }
+}
+
+/// A failure: what was attempted and on what, the cause, the remedy, and clean-up failures that came with it.
+#[derive(Debug)]
+pub struct Fault {
+    kind: FaultKind,
+    what: String,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+    remedy: Option<Cow<'static, str>>,
+    also: Vec<Fault>,
+}
+
+/// A `Result` whose error is a [`Fault`].
+pub type Outcome<T> = Result<T, Fault>;
+
+impl Fault {
+    /// A failure of this kind; `what` names the act and its object: `cannot attach "net1"`.
+    pub fn new(kind: FaultKind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), cause: None, remedy: None, also: Vec::new() }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds what the reader can do about it.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Wraps this failure in what it prevented, keeping kind, remedy and companions.
+    #[must_use]
+    pub fn while_doing(self, what: impl Into<String>) -> Self {
+        let Self { kind, what: inner, cause, remedy, also } = self;
+        let cause: Box<dyn Error + Send + Sync> = match cause {
+            None => inner.into(),
+            Some(cause) => Box::new(Because { what: inner, cause }),
+        };
+        Self { kind, what: what.into(), cause: Some(cause), remedy, also }
+    }
+
+    /// Lets clean-up failures travel with their cause, never instead of it.
+    #[must_use]
+    pub fn along_with(mut self, others: impl IntoIterator<Item = Fault>) -> Self {
+        self.also.extend(others);
+        self
+    }
+
+    /// One failure out of several: the first leads, the others travel along. `None` if there are none.
+    pub fn gather(faults: impl IntoIterator<Item = Fault>) -> Option<Self> {
+        let mut faults = faults.into_iter();
+        let first = faults.next()?;
+        Some(first.along_with(faults))
+    }
+
+    /// The family of this failure.
+    pub fn kind(&self) -> FaultKind {
+        self.kind
+    }
+
+    /// What the reader can do about it, if anything is known.
+    pub fn advice(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+
+    /// The failures that travel along.
+    pub fn companions(&self) -> &[Fault] {
+        &self.also
+    }
+
+    /// The CNI error object: the message says what and why, the details say what to do and what else failed.
+    pub fn to_reply(&self) -> ErrorReply {
+        let mut details: Vec<String> = self.remedy.iter().map(|r| r.to_string()).collect();
+        details.extend(self.also.iter().map(|other| format!("also: {other}")));
+        ErrorReply { code: self.kind.code(), msg: self.to_string(), details: details.join("; ") }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        let mut next = self.cause.as_deref().map(|c| c as &dyn Error);
+        while let Some(cause) = next {
+            write!(f, ": {cause}")?;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+// `Display` already prints the chain of causes, so `source` stays silent: a reporter would print it twice.
+impl Error for Fault {}
+
+/// A link in the chain of causes.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+struct Because {
+    what: String,
+    #[source]
+    cause: Box<dyn Error + Send + Sync>,
+}
+
+/// The error object a plugin prints (CNI specification 1.1.0, section 5). Without `cniVersion`, as the reference
+/// library writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReply {
+    /// The CNI error code.
+    pub code: u32,
+    /// What failed and why.
+    #[serde(default)]
+    pub msg: String,
+    /// What to do, and what else failed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub details: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_says_what_why_and_what_to_do() {
+        let fault = Fault::new(FaultKind::Absent, "master \"ens5f0\" is not on this node")
+            .remedy("fix the network's \"master\" or label the node")
+            .while_doing("cannot attach \"net1\"");
+
+        let reply = fault.to_reply();
+
+        assert_eq!(reply.code, 100);
+        assert_eq!(reply.msg, "cannot attach \"net1\": master \"ens5f0\" is not on this node");
+        assert_eq!(reply.details, "fix the network's \"master\" or label the node");
+    }
+
+    #[test]
+    fn a_cause_is_printed_once() {
+        let io = std::io::Error::from_raw_os_error(2);
+        let fault =
+            Fault::new(FaultKind::Io, "cannot read \"/x\"").because(io).while_doing("cannot detach \"net1\"");
+
+        assert_eq!(
+            fault.to_string(),
+            "cannot detach \"net1\": cannot read \"/x\": No such file or directory (os error 2)"
+        );
+    }
+
+    #[test]
+    fn clean_up_failures_travel_with_the_cause() {
+        let first = Fault::new(FaultKind::Kernel, "first").remedy("do this");
+        let all = Fault::gather([first, Fault::new(FaultKind::Io, "second")]);
+
+        let reply = all.map(|f| f.to_reply());
+
+        assert_eq!(
+            reply,
+            Some(ErrorReply { code: 103, msg: "first".into(), details: "do this; also: second".into() })
+        );
+    }
+}

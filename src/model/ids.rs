@@ -1,0 +1,234 @@
+//! Names, each checked once where it enters (CNI specification 1.1.0, "Parameters"; kernel `dev_valid_name`).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::fault::{Fault, FaultKind};
+
+/// Longest container id or network name accepted. The specification sets no limit, but both become file names.
+pub const MAX_NAME: usize = 200;
+
+/// A text that passed a check; reads, prints and serialises as the text.
+macro_rules! checked_text {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Fault;
+
+            fn from_str(text: &str) -> Result<Self, Fault> {
+                $check(text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Fault;
+
+            fn try_from(text: String) -> Result<Self, Fault> {
+                $check(&text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+checked_text!(
+    /// The runtime's name for a sandbox: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most [`MAX_NAME`] bytes.
+    ContainerId,
+    check_container_id
+);
+checked_text!(
+    /// The name of a network: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most [`MAX_NAME`] bytes.
+    NetworkName,
+    check_network_name
+);
+checked_text!(
+    /// The name of an interface: 1 to 15 bytes, not `.` or `..`, without `/`, `:`, white space or control characters.
+    IfName,
+    check_ifname
+);
+checked_text!(
+    /// The type of a plugin, which is also the name of its executable: not empty, no `/`, not `.` or `..`.
+    PluginType,
+    check_plugin_type
+);
+
+/// Whether a text is `[a-zA-Z0-9][a-zA-Z0-9_.-]*` and fits a file name.
+fn is_plain_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+        && text.len() <= MAX_NAME
+}
+
+fn check_container_id(text: &str) -> Result<(), Fault> {
+    if is_plain_name(text) {
+        return Ok(());
+    }
+    Err(Fault::new(FaultKind::Environment, format!("container id {text:?} is not valid"))
+        .remedy(plain_name_rule("CNI_CONTAINERID")))
+}
+
+fn check_network_name(text: &str) -> Result<(), Fault> {
+    if is_plain_name(text) {
+        return Ok(());
+    }
+    Err(Fault::new(FaultKind::Config, format!("network name {text:?} is not valid"))
+        .remedy(plain_name_rule("\"name\"")))
+}
+
+fn plain_name_rule(subject: &str) -> String {
+    format!(
+        "{subject} starts with a letter or digit, goes on with letters, digits, \"_\", \".\" or \"-\", and has at most {MAX_NAME} bytes"
+    )
+}
+
+fn check_ifname(text: &str) -> Result<(), Fault> {
+    let wrong = if text.is_empty() {
+        "is empty"
+    } else if text.len() > 15 {
+        "is longer than 15 bytes"
+    } else if matches!(text, "." | "..") {
+        "is a directory's name"
+    } else if text.chars().any(|c| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control()) {
+        "has \"/\", \":\", white space or a control character in it"
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(FaultKind::Environment, format!("interface name {text:?} {wrong}"))
+        .remedy("choose a name of 1 to 15 bytes such as \"net1\""))
+}
+
+fn check_plugin_type(text: &str) -> Result<(), Fault> {
+    if text.is_empty() {
+        return Err(Fault::new(FaultKind::Config, "a plugin configuration has no \"type\"")
+            .remedy("name the plugin in \"type\""));
+    }
+    if matches!(text, "." | "..") || text.contains(['/', '\0']) {
+        return Err(Fault::new(FaultKind::Config, format!("plugin type {text:?} is not a file name"))
+            .remedy("write the name of the executable alone, without a path"));
+    }
+    Ok(())
+}
+
+/// The path of a network namespace: absolute, without a NUL byte, shorter than the kernel's `PATH_MAX`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NetnsPath(String);
+
+impl NetnsPath {
+    /// The path.
+    pub fn as_path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+
+    /// The path as the runtime wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for NetnsPath {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl TryFrom<String> for NetnsPath {
+    type Error = Fault;
+
+    fn try_from(text: String) -> Result<Self, Fault> {
+        if text.starts_with('/') && text.len() < 4096 && !text.contains('\0') {
+            return Ok(Self(text));
+        }
+        Err(Fault::new(FaultKind::Environment, format!("network namespace {text:?} is not an absolute path"))
+            .remedy("give a path such as \"/run/netns/pod1\""))
+    }
+}
+
+impl From<NetnsPath> for String {
+    fn from(path: NetnsPath) -> Self {
+        path.0
+    }
+}
+
+impl From<NetnsPath> for PathBuf {
+    fn from(path: NetnsPath) -> Self {
+        path.0.into()
+    }
+}
+
+impl fmt::Display for NetnsPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn interface_names_follow_the_kernel() {
+        for good in ["eth0", "net1", "a", "ens5f0.100", "fifteen-bytes-x", "ETH_0", "..."] {
+            assert!(good.parse::<IfName>().is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a:b", "a b", "a\u{a0}b", "a\tb", "a\u{7}b", "sixteen-bytes-xx"] {
+            let fault = bad.parse::<IfName>().unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::Environment, "{bad}");
+            assert!(fault.advice().is_some());
+        }
+    }
+
+    #[test]
+    fn names_that_become_files_cannot_leave_their_directory() {
+        for bad in ["", "..", ".hidden", "-x", "a/b", "a\0b", "a b", &"x".repeat(MAX_NAME + 1)] {
+            assert_eq!(bad.parse::<ContainerId>().unwrap_err().kind(), FaultKind::Environment, "{bad}");
+            assert_eq!(bad.parse::<NetworkName>().unwrap_err().kind(), FaultKind::Config, "{bad}");
+        }
+        for bad in ["", ".", "..", "../x", "/bin/sh"] {
+            assert_eq!(bad.parse::<PluginType>().unwrap_err().kind(), FaultKind::Config, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_name_panic_or_a_bad_name(text in ".{0,24}") {
+            if let Ok(name) = text.parse::<IfName>() {
+                prop_assert!(!name.as_str().contains(['/', ':', ' ', '\n']) && name.as_str().len() <= 15);
+            }
+            if let Ok(id) = text.parse::<ContainerId>() {
+                prop_assert!(Path::new(id.as_str()).components().count() == 1);
+            }
+        }
+    }
+}

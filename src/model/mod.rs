@@ -1,0 +1,25 @@
+//! Floor 0: the words. Values here cannot be wrong: whatever is parsed is checked where it is parsed.
+//!
+//! Nothing on this floor touches a file, a socket, a clock or a process.
+
+pub mod args;
+pub mod attachment;
+pub mod call;
+pub mod dialect;
+pub mod fault;
+pub mod ids;
+pub mod mac;
+pub mod network;
+pub mod object;
+pub mod result;
+pub mod selection;
+pub mod version;
+
+pub use attachment::{Attachment, Owner, Role};
+pub use fault::{Fault, FaultKind};
+pub use ids::{ContainerId, IfName, NetnsPath, NetworkName, PluginType};
+pub use mac::MacAddr;
+pub use network::{Network, PluginConf};
+pub use object::Object;
+pub use result::CniResult;
+pub use version::CniVersion;

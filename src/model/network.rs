@@ -1,0 +1,244 @@
+//! A network: a chain of plugin configurations with a name (CNI specification 1.1.0, section 1).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::fault::{Fault, FaultKind, Outcome};
+use super::ids::{NetworkName, PluginType};
+use super::object::{self, Object};
+use super::version::CniVersion;
+
+/// Most plugins in one chain.
+pub const MAX_CHAIN: usize = 64;
+
+/// One plugin's configuration: its type, and the object as written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Object", into = "Object")]
+pub struct PluginConf {
+    kind: PluginType,
+    object: Object,
+}
+
+impl PluginConf {
+    /// The plugin's type.
+    pub fn kind(&self) -> &PluginType {
+        &self.kind
+    }
+
+    /// The configuration as written.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Whether the plugin asked for this capability with `"capabilities": {"name": true}`.
+    pub fn wants(&self, capability: &str) -> bool {
+        let Some(raw) = self.object.find("capabilities") else { return false };
+        let wanted: Object = serde_json::from_str(raw.get()).unwrap_or_default();
+        wanted.get(capability).is_some_and(|v| v.get() == "true")
+    }
+
+    /// The configuration the plugin is given: `name` and `cniVersion` of its network, `runtimeConfig` with the
+    /// capabilities it asked for, and `prevResult` (specification 1.1.0, section 3, "Deriving request configuration
+    /// from plugin configuration"). Everything else is as written.
+    ///
+    /// # Errors
+    /// A value that JSON cannot hold.
+    pub fn request(&self, network: &Network, inject: Inject<'_>) -> Outcome<Object> {
+        let mut request = self.object.clone();
+        request.put("cniVersion", &network.version)?;
+        request.put("name", &network.name)?;
+        let mut given = Object::default();
+        for (key, value) in inject.capabilities.iter().filter(|(key, _)| self.wants(key)) {
+            given.set(key, value.to_owned());
+        }
+        if !given.is_empty() {
+            request.put("runtimeConfig", &given)?;
+        }
+        if let Some(result) = inject.prev_result {
+            request.set("prevResult", result);
+        }
+        Ok(request)
+    }
+}
+
+/// What a plugin is told beyond its configuration.
+#[derive(Debug)]
+pub struct Inject<'a> {
+    /// The values of all capabilities the runtime or the pod gave.
+    pub capabilities: &'a Object,
+    /// The result so far, in the network's version.
+    pub prev_result: Option<Box<RawValue>>,
+}
+
+impl TryFrom<Object> for PluginConf {
+    type Error = Fault;
+
+    fn try_from(object: Object) -> Outcome<Self> {
+        let kind: String = match object.find("type") {
+            None => String::new(),
+            Some(raw) => object::decode(raw, "\"type\"")?,
+        };
+        Ok(Self { kind: kind.parse()?, object })
+    }
+}
+
+impl From<PluginConf> for Object {
+    fn from(conf: PluginConf) -> Self {
+        conf.object
+    }
+}
+
+/// A named chain of plugins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The name plugins see, and under which addresses are kept.
+    pub name: NetworkName,
+    /// The version the chain is spoken to in.
+    pub version: CniVersion,
+    /// Whether CHECK is to succeed without looking.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub disable_check: bool,
+    /// Whether GC is to succeed without looking.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub disable_gc: bool,
+    /// Whether plugin files beside the list are left alone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub only_inlined: bool,
+    /// The chain, at least one plugin once complete.
+    pub plugins: Vec<PluginConf>,
+    /// The configuration as it was written, for the caches that other programs read.
+    pub source: RawValueEq,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Raw JSON that compares by its text.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RawValueEq(Box<RawValue>);
+
+impl RawValueEq {
+    /// The text.
+    pub fn get(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl PartialEq for RawValueEq {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for RawValueEq {}
+
+/// The keys of a list, or of a single configuration.
+#[derive(Deserialize)]
+struct Keys {
+    name: Option<String>,
+    cniversion: Option<String>,
+    #[serde(default)]
+    cniversions: Vec<String>,
+    #[serde(default)]
+    disablecheck: Flag,
+    #[serde(default)]
+    disablegc: Flag,
+    #[serde(default)]
+    loadonlyinlinedplugins: Flag,
+}
+
+/// `true`, `false`, or one of them as text in any letter case (CNI 0.4.0 documented a text).
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+struct Flag(bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Bool(bool),
+            Text(String),
+        }
+        match Either::deserialize(deserializer)? {
+            Either::Bool(flag) => Ok(Self(flag)),
+            Either::Text(text) if text.eq_ignore_ascii_case("true") => Ok(Self(true)),
+            Either::Text(text) if text.eq_ignore_ascii_case("false") => Ok(Self(false)),
+            Either::Text(text) => {
+                Err(serde::de::Error::custom(format!("{text:?} is neither true nor false")))
+            }
+        }
+    }
+}
+
+impl Network {
+    /// Reads a network from JSON: a list with `plugins`, or a single plugin's configuration, which becomes a chain of
+    /// one. `default_name` is used where the configuration has no name.
+    ///
+    /// # Errors
+    /// No JSON object; no valid name; a version we do not speak; no plugin; a plugin without `type`.
+    pub fn parse(bytes: &[u8], default_name: Option<&str>) -> Outcome<Self> {
+        let network = Self::parse_open(bytes, default_name)?;
+        if network.plugins.is_empty() {
+            return Err(Fault::new(
+                FaultKind::Config,
+                format!("network {:?} has no plugins", network.name.as_str()),
+            )
+            .remedy("name at least one plugin in \"plugins\""));
+        }
+        Ok(network)
+    }
+
+    /// As [`Network::parse`], for a list whose plugins may come from files beside it (specification 1.1.0,
+    /// `loadOnlyInlinedPlugins`): here an absent `plugins` is an empty chain.
+    ///
+    /// # Errors
+    /// As [`Network::parse`]; also `loadOnlyInlinedPlugins` without `plugins`, and an empty `plugins`.
+    pub fn parse_open(bytes: &[u8], default_name: Option<&str>) -> Outcome<Self> {
+        let whole = Object::parse(bytes, "the network's configuration")?;
+        let source = serde_json::from_slice(bytes).map(RawValueEq).map_err(|cause| {
+            Fault::new(FaultKind::Decode, "cannot read the network's configuration").because(cause)
+        })?;
+        let keys: Keys = whole.decode("the network's configuration")?;
+        let name = keys.name.as_deref().filter(|n| !n.is_empty()).or(default_name).unwrap_or_default();
+        let plugins = match whole.find("plugins") {
+            Some(raw) => inlined(raw)?,
+            None if whole.find("type").is_some() => vec![PluginConf::try_from(whole)?],
+            None => Vec::new(),
+        };
+        Ok(Self {
+            name: name.parse()?,
+            version: CniVersion::choose(keys.cniversion.as_deref(), &keys.cniversions)?,
+            disable_check: keys.disablecheck.0,
+            disable_gc: keys.disablegc.0,
+            only_inlined: keys.loadonlyinlinedplugins.0,
+            plugins,
+            source,
+        })
+    }
+}
+
+/// The plugins written inside a list.
+fn inlined(raw: &RawValue) -> Outcome<Vec<PluginConf>> {
+    let objects: Vec<Object> = serde_json::from_str(raw.get()).map_err(|cause| {
+        Fault::new(FaultKind::Decode, "cannot read \"plugins\"")
+            .because(cause)
+            .remedy("make it a list of objects")
+    })?;
+    if objects.is_empty() || objects.len() > MAX_CHAIN {
+        return Err(Fault::new(FaultKind::Config, format!("\"plugins\" has {} entries", objects.len()))
+            .remedy(format!("name 1 to {MAX_CHAIN} plugins")));
+    }
+    objects.into_iter().map(PluginConf::try_from).collect()
+}
+
+impl fmt::Display for Network {
+    /// `name (macvlan, tuning)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds: Vec<&str> = self.plugins.iter().map(|p| p.kind().as_str()).collect();
+        write!(f, "{} ({})", self.name, kinds.join(", "))
+    }
+}

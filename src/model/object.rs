@@ -1,0 +1,237 @@
+//! A JSON object kept as it was written: order of keys, numbers, unknown keys, white space inside values.
+//!
+//! Plugin configurations travel through Manifold as [`Object`]s. What the specification says to inject is injected
+//! with [`Object::set`]; nothing else changes. What Manifold itself reads from one is decoded with
+//! [`Object::decode`], which matches keys without regard to case and takes `null` for absent, as the reference
+//! plugins (Go's `encoding/json`) do.
+
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::fault::{Fault, FaultKind, Outcome};
+
+/// Longest configuration read, in bytes.
+pub const MAX_BYTES: usize = 4 << 20;
+
+/// A JSON object as written.
+#[derive(Debug, Clone, Default)]
+pub struct Object {
+    entries: Vec<(String, Box<RawValue>)>,
+}
+
+impl Object {
+    /// Reads an object; `what` names it in the error.
+    ///
+    /// # Errors
+    /// Bytes that are no JSON object, or more than [`MAX_BYTES`] of them.
+    pub fn parse(bytes: &[u8], what: &str) -> Outcome<Self> {
+        if bytes.len() > MAX_BYTES {
+            return Err(Fault::new(FaultKind::Decode, format!("{what} is longer than {MAX_BYTES} bytes")));
+        }
+        serde_json::from_slice(bytes).map_err(|cause| undecodable(what, cause))
+    }
+
+    /// The value of the key spelled exactly so; of several, the last.
+    pub fn get(&self, key: &str) -> Option<&RawValue> {
+        self.entries.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_ref())
+    }
+
+    /// The value of a key in any letter case; of several, the last. `null` counts as absent.
+    pub fn find(&self, key: &str) -> Option<&RawValue> {
+        let (_, value) = self.entries.iter().rev().find(|(k, _)| k.eq_ignore_ascii_case(key))?;
+        (value.get() != "null").then_some(value.as_ref())
+    }
+
+    /// Sets a key: in place where it stands (in any letter case), else at the end.
+    pub fn set(&mut self, key: &str, value: Box<RawValue>) {
+        match self.entries.iter().position(|(k, _)| k.eq_ignore_ascii_case(key)) {
+            None => self.entries.push((key.to_owned(), value)),
+            Some(at) => {
+                let mut index = 0;
+                self.entries.retain(|(k, _)| {
+                    index += 1;
+                    index == at + 1 || !k.eq_ignore_ascii_case(key)
+                });
+                if let Some(entry) = self.entries.get_mut(at) {
+                    *entry = (key.to_owned(), value);
+                }
+            }
+        }
+    }
+
+    /// Sets a key to anything that serialises.
+    ///
+    /// # Errors
+    /// A value that JSON cannot hold.
+    pub fn put<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Outcome<()> {
+        let raw = serde_json::value::to_raw_value(value).map_err(|cause| undecodable(key, cause))?;
+        self.set(key, raw);
+        Ok(())
+    }
+
+    /// Removes a key in any letter case.
+    pub fn remove(&mut self, key: &str) {
+        self.entries.retain(|(k, _)| !k.eq_ignore_ascii_case(key));
+    }
+
+    /// The keys and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.entries.iter().map(|(k, v)| (k.as_str(), v.as_ref()))
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Decodes the object into `T`, whose keys must be all lower case: see [`fold`].
+    ///
+    /// # Errors
+    /// A value of the wrong type; `what` names the object.
+    pub fn decode<T: DeserializeOwned>(&self, what: &str) -> Outcome<T> {
+        let mut map = serde_json::Map::new();
+        for (key, value) in self.iter() {
+            let value = serde_json::from_str(value.get()).map_err(|cause| undecodable(what, cause))?;
+            map.insert(key.to_owned(), value);
+        }
+        serde_json::from_value(fold(Value::Object(map))).map_err(|cause| undecodable(what, cause))
+    }
+
+    /// The object as JSON text, entries as they were written.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Keys are strings and values are already JSON: serialising cannot fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+/// Decodes one value into `T`, whose keys must be all lower case: see [`fold`].
+///
+/// # Errors
+/// A value of the wrong type; `what` names it.
+pub fn decode<T: DeserializeOwned>(value: &RawValue, what: &str) -> Outcome<T> {
+    let value = serde_json::from_str(value.get()).map_err(|cause| undecodable(what, cause))?;
+    serde_json::from_value(fold(value)).map_err(|cause| undecodable(what, cause))
+}
+
+/// Lower-cases every key and drops every `null` of an object, at all depths.
+///
+/// Types decoded through it spell their keys in lower case (`linkincontainer`), and so match any letter case.
+pub fn fold(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(_, v)| !v.is_null());
+            Value::Object(kept.map(|(k, v)| (k.to_ascii_lowercase(), fold(v))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(fold).collect()),
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
+    }
+}
+
+fn undecodable(what: &str, cause: serde_json::Error) -> Fault {
+    Fault::new(FaultKind::Decode, format!("cannot read {what}")).because(cause).remedy("correct the JSON")
+}
+
+impl PartialEq for Object {
+    /// Equal when written alike.
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().map(|(k, v)| (k, v.get())).eq(other.iter().map(|(k, v)| (k, v.get())))
+    }
+}
+
+impl Eq for Object {}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.entries.len()))?;
+        for (key, value) in &self.entries {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+/// Collects the entries of an object.
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if entries.len() >= 4096 {
+                return Err(A::Error::custom("more than 4096 keys in one object"));
+            }
+            entries.push((key, map.next_value::<Box<RawValue>>()?));
+        }
+        Ok(Object { entries })
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn object(text: &str) -> Object {
+        Object::parse(text.as_bytes(), "the test").unwrap()
+    }
+
+    #[test]
+    fn what_is_read_is_written_again_to_the_letter() {
+        let text = r#"{"z":1,"a":12345678901234567890,"f":1.50,"s":"é<&>","o":{"k": [ 1,  2 ]},"n":null}"#;
+        assert_eq!(String::from_utf8(object(text).to_bytes()).unwrap(), text);
+    }
+
+    #[test]
+    fn setting_a_key_moves_nothing() {
+        let mut it = object(r#"{"type":"x","Name":"old","vendor":{"b":1,"a":2},"NAME":"older"}"#);
+
+        it.put("name", "new").unwrap();
+        it.put("prevResult", &1).unwrap();
+
+        let text = String::from_utf8(it.to_bytes()).unwrap();
+        assert_eq!(text, r#"{"type":"x","name":"new","vendor":{"b":1,"a":2},"prevResult":1}"#);
+    }
+
+    #[test]
+    fn keys_are_decoded_in_any_letter_case_and_null_is_absent() {
+        #[derive(Deserialize)]
+        struct Conf {
+            linkincontainer: Option<bool>,
+            mtu: Option<u32>,
+        }
+
+        let conf: Conf = object(r#"{"LinkInContainer":true,"mtu":null}"#).decode("the test").unwrap();
+
+        assert_eq!((conf.linkincontainer, conf.mtu), (Some(true), None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Object::parse(&bytes, "noise").is_ok();
+        }
+
+        #[test]
+        fn any_object_survives(map in proptest::collection::hash_map(".{0,8}", any::<i64>(), 0..8)) {
+            let text = serde_json::to_vec(&map).unwrap();
+            prop_assert_eq!(Object::parse(&text, "it").unwrap().to_bytes(), text);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What a Kind asks about the node, and what was seen. Asking is pure; the engine lets the Probe answer.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{IfName, MacAddr};
+
+/// On which side of the pod's border a link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// The network namespace Manifold runs in.
+    Host,
+    /// The pod's network namespace.
+    Pod,
+}
+
+/// Something a Kind needs to know before it can plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// The link of this name.
+    Link(Place, IfName),
+    /// The link the default route goes through.
+    DefaultLink(Place),
+    /// The text of a file in the syntax of `resolv.conf(5)`.
+    ResolvConf(PathBuf),
+}
+
+/// What was seen of one link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkFacts {
+    /// Its name.
+    pub name: IfName,
+    /// Its index in its network namespace.
+    pub index: u32,
+    /// Its Ethernet address, if it has one.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+}
+
+/// The answer to one [`Question`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The link.
+    Link(LinkFacts),
+    /// The text of the file.
+    Text(String),
+    /// There is no such thing.
+    Absent,
+}
+
+/// All questions asked, each with its answer.
+#[derive(Debug, Clone, Default)]
+pub struct Facts(Vec<(Question, Answer)>);
+
+impl Facts {
+    /// Notes an answer.
+    pub fn note(&mut self, question: Question, answer: Answer) {
+        self.0.push((question, answer));
+    }
+
+    /// The link that answers the question, if it was asked and one is there.
+    pub fn link(&self, question: &Question) -> Option<&LinkFacts> {
+        self.0.iter().find_map(|(q, a)| match a {
+            Answer::Link(link) if q == question => Some(link),
+            Answer::Link(_) | Answer::Text(_) | Answer::Absent => None,
+        })
+    }
+
+    /// The text that answers the question, if it was asked and the file is there.
+    pub fn text(&self, question: &Question) -> Option<&str> {
+        self.0.iter().find_map(|(q, a)| match a {
+            Answer::Text(text) if q == question => Some(text.as_str()),
+            Answer::Link(_) | Answer::Text(_) | Answer::Absent => None,
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! A Kind: one native way to make an interface. `exec` is a Kind like the others.
+
+use serde_json::value::RawValue;
+
+use super::claim::Claim;
+use super::facts::{Facts, Question};
+use super::step::Step;
+use crate::model::fault::Outcome;
+use crate::model::{Attachment, Object, PluginConf};
+
+/// One link of an attachment's chain, as a Kind sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The plugin's configuration.
+    pub conf: &'a PluginConf,
+    /// The attachment it is part of.
+    pub attachment: &'a Attachment,
+}
+
+impl<'a> Ask<'a> {
+    /// A value of `runtimeConfig`: one already in the configuration, else one given to the attachment whose capability
+    /// the plugin declared.
+    pub fn runtime(&self, capability: &str) -> Option<&'a RawValue> {
+        let given = self.attachment.capabilities.find(capability);
+        let declared = given.filter(|_| self.conf.wants(capability));
+        declared.or_else(|| nested(self.conf.object(), &["runtimeConfig", capability]))
+    }
+
+    /// A value of `args.cni` in the configuration (CNI conventions, "Dynamic Plugin specific fields").
+    pub fn cni_arg(&self, key: &str) -> Option<&'a RawValue> {
+        nested(self.conf.object(), &["args", "cni", key])
+    }
+}
+
+/// The value at a path of keys, each in any letter case.
+fn nested<'a>(object: &'a Object, path: &[&str]) -> Option<&'a RawValue> {
+    let (first, rest) = path.split_first()?;
+    rest.iter().try_fold(object.find(first)?, |raw, key| {
+        let inner: std::collections::BTreeMap<String, &'a RawValue> = serde_json::from_str(raw.get()).ok()?;
+        inner.into_iter().find(|(k, v)| k.eq_ignore_ascii_case(key) && v.get() != "null").map(|(_, v)| v)
+    })
+}
+
+/// One way to make an interface.
+pub trait Kind: Sync {
+    /// The plugin type it stands for.
+    fn plugin_type(&self) -> &'static str;
+
+    /// Reads and checks a configuration, without looking at the node.
+    ///
+    /// # Errors
+    /// A value that can never be right.
+    fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>>;
+}
+
+/// What a configuration asks for, read and checked.
+pub trait Wanted {
+    /// What the attachment must have for itself.
+    ///
+    /// # Errors
+    /// A claim that cannot be named.
+    fn claims(&self) -> Outcome<Vec<Claim>> {
+        Ok(Vec::new())
+    }
+
+    /// What must be known about the node before planning.
+    fn questions(&self) -> Vec<Question>;
+
+    /// The steps, given the answers.
+    ///
+    /// # Errors
+    /// The node lacks something, or the configuration does not fit it.
+    fn steps(&self, facts: &Facts) -> Outcome<Vec<Step>>;
+
+    /// Steps whose undoing removes whatever an attachment of this configuration may have left, for a DEL that has
+    /// nothing but the configuration: the record is lost.
+    fn traces(&self) -> Vec<Step>;
+}

@@ -1,0 +1,32 @@
+//! The marks by which Manifold knows its own things, made of the owner's name alone.
+
+use crate::model::{ContainerId, MacAddr, Owner};
+
+/// FNV-1a, 64 bits: small, stable for ever, and good enough to tell the pods of one node apart.
+fn fnv1a(parts: &[&str]) -> u64 {
+    let bytes = parts.iter().flat_map(|p| p.bytes().chain([0]));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    // The low bits of FNV mix badly; one round of the finaliser of MurmurHash3 mends that.
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ (hash >> 33)
+}
+
+/// The link group (`IFLA_GROUP`) of a container's native links.
+///
+/// It is set in the request that creates a link, so there is no moment at which a link of ours carries no mark. Bit 30
+/// is set and bit 31 clear: far from the small numbers people choose, and positive for tools that print it signed.
+pub fn link_group(container: &ContainerId) -> u32 {
+    let [.., a, b, c, d] = fnv1a(&["group", container.as_str()]).to_be_bytes();
+    (u32::from_be_bytes([a, b, c, d]) >> 2) | 0x4000_0000
+}
+
+/// The Ethernet address of an attachment that asks for none: the same at every try, so it is known before the link is.
+pub fn derived_mac(owner: &Owner) -> MacAddr {
+    MacAddr::local(fnv1a(&["mac", owner.container.as_str(), owner.ifname.as_str()]))
+}
+
+/// The alias (`IFLA_IFALIAS`) for people who look at a link: `manifold:` and the owner, at most 255 bytes.
+pub fn alias(owner: &Owner) -> String {
+    format!("manifold:{owner}")
+}

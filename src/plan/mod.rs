@@ -1,0 +1,11 @@
+//! Floor 1: the decisions. Given what was asked and what was seen on the node, what shall be done?
+//!
+//! Pure: every function here gives the same answer to the same question, and no question makes one panic.
+
+pub mod claim;
+pub mod facts;
+pub mod ipam;
+pub mod kind;
+pub mod kinds;
+pub mod mark;
+pub mod step;

@@ -1,0 +1,213 @@
+//! The steps a plan is made of. Each holds what its undoing needs; none knows how it is done.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use super::facts::Place;
+use crate::model::{CniResult, IfName, MacAddr, PluginConf, PluginType};
+
+/// One change to the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// Take addresses out of a `host-local` store.
+    Lease(LeaseStep),
+    /// Make a virtual link in the pod's network namespace.
+    Link(LinkStep),
+    /// Give the link its addresses and routes, and bring it up.
+    Configure(ConfigureStep),
+    /// Run a plugin.
+    Exec(ExecStep),
+}
+
+/// When a step is undone, across all attachments of a pod; within one rank the last made goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UndoRank {
+    /// Plugins first: they may need the interface to be there still (DHCP releases its lease through it).
+    Plugin,
+    /// Then links, all together: the kernel deletes many in the time of one.
+    Link,
+    /// Addresses last: one is free when nobody carries it any more.
+    Lease,
+}
+
+impl Step {
+    /// When the step is undone.
+    pub fn undo_rank(&self) -> UndoRank {
+        match self {
+            Self::Exec(_) => UndoRank::Plugin,
+            Self::Link(_) | Self::Configure(_) => UndoRank::Link,
+            Self::Lease(_) => UndoRank::Lease,
+        }
+    }
+}
+
+/// Addresses out of a store that the reference plugin `host-local` shares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseStep {
+    /// The store: `<dataDir>/<network name>`.
+    pub store: PathBuf,
+    /// One address is taken out of each set.
+    pub sets: Vec<Vec<AddressRange>>,
+    /// Addresses asked for; each must be in one of the sets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requested: Vec<IpAddr>,
+    /// The addresses taken, noted when the step has been applied. Empty means unknown: then the store is searched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<IpAddr>,
+}
+
+/// A range of addresses, ends included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressRange {
+    /// The subnet; its prefix length goes into the result.
+    pub subnet: IpNetwork,
+    /// First address.
+    pub start: IpAddr,
+    /// Last address.
+    pub end: IpAddr,
+    /// The gateway, which is never given away.
+    pub gateway: IpAddr,
+}
+
+/// A virtual link, born in the pod's network namespace under its final name, with its group set at birth.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkStep {
+    /// What kind of link.
+    pub kind: LinkKind,
+    /// The link it sits on.
+    pub master: Master,
+    /// Its Ethernet address; `None` takes the master's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes; `None` takes the master's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Its link group, see [`super::mark::link_group`].
+    pub group: u32,
+}
+
+/// The link a virtual link sits on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Master {
+    /// On which side.
+    pub place: Place,
+    /// Its name.
+    pub name: IfName,
+    /// Its index when the plan was made.
+    pub index: u32,
+}
+
+/// The kinds of virtual link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkKind {
+    /// `macvlan`.
+    Macvlan {
+        /// How it shares its master.
+        mode: MacvlanMode,
+        /// Length of its broadcast queue (`IFLA_MACVLAN_BC_QUEUE_LEN`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bc_queue_len: Option<u32>,
+    },
+    /// `vlan`.
+    Vlan {
+        /// VLAN id, 0 to 4094.
+        id: u16,
+        /// Ethertype of the tag.
+        protocol: VlanProtocol,
+    },
+}
+
+/// How a macvlan link shares its master (kernel `if_link.h`, `MACVLAN_MODE_*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MacvlanMode {
+    /// Links of one master reach each other inside the master.
+    Bridge,
+    /// Links of one master never reach each other.
+    Private,
+    /// Links of one master reach each other through the switch outside.
+    Vepa,
+    /// The link has the master for itself.
+    Passthru,
+    /// Only frames from listed source addresses are received.
+    Source,
+}
+
+/// Ethertype of a VLAN tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VlanProtocol {
+    /// 802.1Q, 0x8100.
+    #[serde(rename = "802.1Q")]
+    Dot1Q,
+    /// 802.1ad, 0x88a8: the outer tag of QinQ.
+    #[serde(rename = "802.1ad")]
+    Dot1Ad,
+}
+
+/// Addresses, routes and the way up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigureStep {
+    /// What is known when planning: fixed addresses, routes, name service. Leased addresses are added to it.
+    pub given: CniResult,
+    /// Whether having no address at all is an error.
+    pub needs_address: bool,
+    /// How IPv6 duplicate address detection is done.
+    #[serde(default, skip_serializing_if = "Dad::is_wait")]
+    pub dad: Dad,
+    /// Whether the kernel announces the addresses (gratuitous ARP, unsolicited neighbour advertisement).
+    pub announce: bool,
+}
+
+/// IPv6 duplicate address detection (RFC 4862 section 5.4).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dad {
+    /// Wait for it, if the address has a gateway: as the reference plugins do.
+    #[default]
+    Wait,
+    /// Use the address while it runs (RFC 4429).
+    Optimistic,
+    /// Do without.
+    Off,
+}
+
+impl Dad {
+    fn is_wait(&self) -> bool {
+        *self == Self::Wait
+    }
+}
+
+/// A plugin to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecStep {
+    /// The name of its executable.
+    pub program: PluginType,
+    /// The configuration it is given.
+    pub conf: PluginConf,
+    /// What its answer is.
+    pub yields: Yields,
+}
+
+/// What a plugin's answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Yields {
+    /// The result of the chain so far.
+    Result,
+    /// Addresses for the link that called it (an IPAM plugin).
+    Lease,
+}
+
+/// What applying steps has yielded so far, threaded from step to step as CNI threads `prevResult`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The result of the chain so far; none before the first plugin.
+    pub result: Option<CniResult>,
+    /// Addresses leased for the link being made.
+    pub leased: CniResult,
+}
