@@ -128,7 +128,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_it_panic(text in ".{0,20}") {
-            let _ = text.parse::<MacAddr>().is_ok();
+            drop(text.parse::<MacAddr>());
         }
     }
 }
