@@ -29,6 +29,8 @@ pub struct Record {
     pub format: u32,
     /// How far the attachment is.
     pub phase: Phase,
+    /// Its place among the attachments of its sandbox: they are undone in reverse.
+    pub order: u32,
     /// The boot it was made in.
     pub boot: String,
     /// The network namespace its path stood for.

@@ -1,4 +1,10 @@
 //! Floor 3: the real node. Adapters for netlink, files and processes; they do what they are told and choose nothing.
 
 pub mod exec;
+pub mod hands;
 pub mod ipam;
+pub mod journal;
+pub mod lock;
+pub mod netlink;
+pub mod netns;
+pub mod probe;

@@ -16,6 +16,8 @@ pub enum FaultKind {
     Version,
     /// A key or value of the configuration is known and not supported.
     Unsupported,
+    /// The container is not known; nothing needs to be cleaned up.
+    UnknownContainer,
     /// A `CNI_*` variable is absent or malformed.
     Environment,
     /// A file or socket of our own could not be read or written.
@@ -49,11 +51,17 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Whether a delegate gave its own code.
+    pub fn is_delegates(self) -> bool {
+        matches!(self, Self::Delegate(_))
+    }
+
     /// The CNI error code: 1 to 99 as the specification has them, 100 and up are our own.
     pub fn code(self) -> u32 {
         match self {
             Self::Version => 1,
             Self::Unsupported => 2,
+            Self::UnknownContainer => 3,
             Self::Environment => 4,
             Self::Io => 5,
             Self::Decode => 6,
@@ -129,6 +137,12 @@ impl Fault {
         let mut faults = faults.into_iter();
         let first = faults.next()?;
         Some(first.along_with(faults))
+    }
+
+    /// The same failure as another family.
+    #[must_use]
+    pub fn recast(self, kind: FaultKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// The family of this failure.

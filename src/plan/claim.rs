@@ -11,14 +11,14 @@ use crate::model::fault::{Fault, Outcome};
 pub struct Claim(String);
 
 impl Claim {
-    /// A claim by name: letters, digits and `_ . : @ -`, as it becomes a file's name.
+    /// A claim by name. It becomes a file's name: no `/`, no control characters, no leading `.`, 1 to 200 bytes.
     ///
     /// # Errors
-    /// Another character, an empty name, or one longer than 200 bytes.
+    /// Another name.
     pub fn new(name: impl Into<String>) -> Outcome<Self> {
         let name = name.into();
-        let fits = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:@-".contains(&b));
-        if fits && !name.is_empty() && name.len() <= 200 && !name.starts_with('.') {
+        let plain = !name.chars().any(|c| c == '/' || c.is_control());
+        if plain && (1..=200).contains(&name.len()) && !name.starts_with('.') {
             return Ok(Self(name));
         }
         Err(Fault::new(FaultKind::Config, format!("{name:?} cannot be claimed"))

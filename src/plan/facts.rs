@@ -27,6 +27,16 @@ pub enum Question {
     ResolvConf(PathBuf),
 }
 
+impl Question {
+    /// Whether only a pod's network namespace has the answer.
+    pub fn is_about_the_pod(&self) -> bool {
+        match self {
+            Self::Link(place, _) | Self::DefaultLink(place) => *place == Place::Pod,
+            Self::ResolvConf(_) => false,
+        }
+    }
+}
+
 /// What was seen of one link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkFacts {

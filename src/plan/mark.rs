@@ -21,6 +21,11 @@ pub fn link_group(container: &ContainerId) -> u32 {
     (u32::from_be_bytes([a, b, c, d]) >> 2) | 0x4000_0000
 }
 
+/// The group into which some links of a container are moved to be deleted together while others stay.
+pub fn condemned(group: u32) -> u32 {
+    group ^ 1
+}
+
 /// The Ethernet address of an attachment that asks for none: the same at every try, so it is known before the link is.
 pub fn derived_mac(owner: &Owner) -> MacAddr {
     MacAddr::local(fnv1a(&["mac", owner.container.as_str(), owner.ifname.as_str()]))

@@ -2,6 +2,7 @@
 //!
 //! Pure: every function here gives the same answer to the same question, and no question makes one panic.
 
+pub mod chain;
 pub mod claim;
 pub mod facts;
 pub mod ipam;
@@ -9,3 +10,4 @@ pub mod kind;
 pub mod kinds;
 pub mod mark;
 pub mod step;
+pub mod virtual_link;

@@ -1,1 +1,27 @@
-//! x
+//! The registry of Kinds. A new Kind is a file here and a line in [`NATIVE`].
+
+mod exec;
+mod macvlan;
+mod vlan;
+
+use super::kind::Kind;
+use crate::model::PluginConf;
+
+/// The Kinds made in process.
+const NATIVE: [&dyn Kind; 2] = [&macvlan::Macvlan, &vlan::Vlan];
+
+/// The Kind that makes what a configuration asks for: a native one, unless there is none or the configuration says
+/// `"native": false`; then its plugin is run.
+pub fn of(conf: &PluginConf) -> &'static dyn Kind {
+    native(conf).unwrap_or(&exec::Exec)
+}
+
+/// Whether a configuration is served in process.
+pub fn is_native(conf: &PluginConf) -> bool {
+    native(conf).is_some()
+}
+
+fn native(conf: &PluginConf) -> Option<&'static dyn Kind> {
+    let refused = conf.object().find("native").is_some_and(|v| v.get() == "false");
+    NATIVE.into_iter().find(|kind| kind.plugin_type() == conf.kind().as_str() && !refused)
+}

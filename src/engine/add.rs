@@ -1,0 +1,158 @@
+//! ADD: all attachments of a pod, or none.
+
+use super::ports::{Entry, NetnsId, NetnsState, Patience, Site, ifname_taken};
+use super::record::{FORMAT, Phase, Record};
+use super::survey::{self, Read};
+use super::undo::{self, undo};
+use super::{Node, claim};
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{Attachment, CniResult, FaultKind};
+use crate::plan::step::{Progress, Step};
+
+/// An attachment that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// What was asked.
+    pub attachment: Attachment,
+    /// What came out.
+    pub result: CniResult,
+}
+
+/// Makes the attachments of one pod, in order.
+///
+/// # Guarantees
+/// Every configuration is read before the first change. If any attachment fails, all that this call made is undone
+/// again, and what could not be undone is still on record and named along with the cause. What an earlier call for the
+/// same sandbox left unfinished is undone first.
+///
+/// # Errors
+/// The first failure.
+pub fn add(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<Attached>> {
+    let reads: Vec<Read> = attachments.into_iter().map(survey::read).collect::<Outcome<_>>()?;
+    let Some(first) = reads.first() else { return Ok(Vec::new()) };
+    let netns = pod_netns(node, &first.attachment)?;
+    let boot = node.probe.boot_id()?;
+    let container = first.attachment.owner.container.clone();
+    let _lock = node.journal.lock(&container, Patience::Wait)?;
+    let first_free = clear_the_way(node, &reads, netns)?;
+
+    let mut made: Vec<Record> = Vec::with_capacity(reads.len());
+    for (order, read) in (first_free..).zip(&reads) {
+        let blank = Record {
+            format: FORMAT,
+            phase: Phase::Pending,
+            order,
+            boot: boot.clone(),
+            netns: Some(netns),
+            attachment: read.attachment.clone(),
+            claims: Vec::new(),
+            steps: Vec::new(),
+            result: None,
+        };
+        match attach(node, read, blank) {
+            Ok(record) => made.push(record),
+            Err(fault) => {
+                let entries: Vec<_> = made.iter().map(undo::Entry::Journalled).collect();
+                return Err(fault.along_with(undo(node, &entries)));
+            }
+        }
+    }
+    Ok(made
+        .into_iter()
+        .map(|r| Attached { attachment: r.attachment, result: r.result.unwrap_or_default() })
+        .collect())
+}
+
+/// The pod's network namespace, which must be there and not our own.
+fn pod_netns(node: &Node<'_>, attachment: &Attachment) -> Outcome<NetnsId> {
+    let missing = |what: String| {
+        Fault::new(FaultKind::Environment, what).remedy("give the pod's namespace in CNI_NETNS")
+    };
+    let Some(path) = &attachment.netns else {
+        return Err(missing("no network namespace is given".to_owned()));
+    };
+    match node.probe.netns(path)? {
+        NetnsState::There(id) => Ok(id),
+        NetnsState::Gone => Err(missing(format!("network namespace {:?} does not exist", path.as_str()))),
+        NetnsState::Own => Err(Fault::new(
+            FaultKind::OwnNetns,
+            format!("network namespace {:?} is the host's own", path.as_str()),
+        )
+        .remedy("give the pod's namespace in CNI_NETNS; a pod with hostNetwork gets no attachments")),
+    }
+}
+
+/// Undoes what earlier calls for this sandbox left unfinished, or made in a namespace that is gone. Answers with the
+/// first place in order that is free.
+fn clear_the_way(node: &Node<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32> {
+    let Some(first) = reads.first() else { return Ok(0) };
+    let mut stale = Vec::new();
+    let mut first_free = 0;
+    for entry in node.journal.entries(&first.attachment.owner.container)? {
+        match entry {
+            Entry::Broken(owner, fault) => {
+                return Err(fault.while_doing(format!("the record of {owner} is not readable")).remedy(
+                    "DEL the sandbox first: it sets the record aside and removes what the attachment left",
+                ));
+            }
+            Entry::Whole(record) if record.phase == Phase::Attached && record.netns == Some(netns) => {
+                let owner = &record.attachment.owner;
+                if reads.iter().any(|r| r.attachment.owner == *owner) {
+                    return Err(ifname_taken(&owner.ifname));
+                }
+                first_free = first_free.max(record.order.saturating_add(1));
+            }
+            Entry::Whole(record) => stale.push(record),
+        }
+    }
+    let entries: Vec<_> = stale.iter().map(|r| undo::Entry::Journalled(r)).collect();
+    match Fault::gather(undo(node, &entries)) {
+        None => Ok(first_free),
+        Some(fault) => Err(fault.while_doing("cannot undo what an earlier ADD of this sandbox left")),
+    }
+}
+
+/// Makes one attachment: claim, survey, plan, record, apply, mark.
+fn attach(node: &Node<'_>, read: &Read, blank: Record) -> Outcome<Record> {
+    let named = |fault: Fault| {
+        let attachment = &read.attachment;
+        fault.while_doing(format!(
+            "cannot attach {:?} ({})",
+            attachment.owner.ifname.as_str(),
+            attachment.label
+        ))
+    };
+    let claims = read.claims().map_err(named)?;
+    claim::take(node, &claims, &read.attachment.owner).map_err(named)?;
+    let mut record = Record { claims, ..blank };
+    let planned = read.plan(node).and_then(|steps| {
+        record.steps = steps;
+        node.journal.put(&record)
+    });
+    if let Err(fault) = planned {
+        let failed =
+            record.claims.iter().filter_map(|c| node.journal.release(c, &record.attachment.owner).err());
+        return Err(named(fault.along_with(failed.collect::<Vec<_>>())));
+    }
+    match apply(node, &mut record) {
+        Ok(()) => Ok(record),
+        Err(fault) => Err(named(fault).along_with(undo(node, &[undo::Entry::Journalled(&record)]))),
+    }
+}
+
+/// Applies the steps in order and marks the record as attached.
+fn apply(node: &Node<'_>, record: &mut Record) -> Outcome<()> {
+    let mut progress = Progress::default();
+    let mut steps: Vec<Step> = std::mem::take(&mut record.steps);
+    let applied = steps.iter_mut().try_for_each(|step| {
+        let site =
+            Site { attachment: &record.attachment, netns: record.attachment.netns.as_ref(), result: None };
+        node.hands.apply(site, step, &mut progress)
+    });
+    record.steps = steps;
+    record.result = progress.result;
+    applied?;
+    record.result.get_or_insert_default();
+    record.phase = Phase::Attached;
+    node.journal.put(record)
+}

@@ -1,0 +1,67 @@
+//! CHECK: is everything that was made still there?
+
+use super::Node;
+use super::ports::{Entry, Patience, Site};
+use super::record::{Phase, Record};
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{ContainerId, FaultKind, Owner};
+
+/// Holds every attachment of a sandbox against the node.
+///
+/// # Errors
+/// Everything that is lost, the first leading; or that `expected` has no record.
+pub fn check(node: &Node<'_>, container: &ContainerId, expected: &[Owner]) -> Outcome<()> {
+    let _lock = node.journal.lock(container, Patience::Wait)?;
+    let mut faults = Vec::new();
+    let mut found = Vec::new();
+    for entry in node.journal.entries(container)? {
+        match entry {
+            Entry::Broken(owner, fault) => {
+                faults.push(fault.while_doing(format!("the record of {owner} is not readable")));
+                found.push(owner);
+            }
+            Entry::Whole(record) => {
+                faults.extend(check_one(node, &record));
+                found.push(record.attachment.owner);
+            }
+        }
+    }
+    faults.extend(expected.iter().filter(|owner| !found.contains(owner)).map(|owner| {
+        Fault::new(
+            FaultKind::UnknownContainer,
+            format!(
+                "{:?} was never attached to sandbox {:?}",
+                owner.ifname.as_str(),
+                owner.container.as_str()
+            ),
+        )
+        .remedy("ADD it first")
+    }));
+    Fault::gather(faults).map_or(Ok(()), Err)
+}
+
+fn check_one(node: &Node<'_>, record: &Record) -> Vec<Fault> {
+    let attachment = &record.attachment;
+    let named = |fault: Fault| {
+        fault.while_doing(format!(
+            "{:?} ({}) is not as it was made",
+            attachment.owner.ifname.as_str(),
+            attachment.label
+        ))
+    };
+    if attachment.network.disable_check {
+        return Vec::new();
+    }
+    if record.phase != Phase::Attached {
+        return vec![named(lost("its ADD or DEL was not finished"))];
+    }
+    let Some(netns) = node.living_netns(record) else {
+        return vec![named(lost("the pod's network namespace is gone"))];
+    };
+    let site = Site { attachment, netns: Some(netns), result: record.result.as_ref() };
+    record.steps.iter().filter_map(|step| node.hands.holds(site, step).err()).map(named).collect()
+}
+
+fn lost(what: &str) -> Fault {
+    Fault::new(FaultKind::Drift, what).remedy("restart the pod")
+}

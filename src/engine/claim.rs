@@ -1,0 +1,66 @@
+//! Claiming what only one attachment on a node can have, before the node is surveyed: otherwise the settings of the
+//! former holder would be taken for the original ones.
+
+use super::Node;
+use super::ports::{Entry, Holder, Patience};
+use super::undo::{self, undo};
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{FaultKind, Owner};
+use crate::plan::claim::Claim;
+
+/// Takes every claim for an owner, or none.
+///
+/// # Errors
+/// [`FaultKind::TryLater`] while the sandbox of another holder is there.
+pub(super) fn take(node: &Node<'_>, claims: &[Claim], owner: &Owner) -> Outcome<()> {
+    for (taken, claim) in claims.iter().enumerate() {
+        if let Err(fault) = take_one(node, claim, owner) {
+            let failed = claims.iter().take(taken).filter_map(|c| node.journal.release(c, owner).err());
+            return Err(fault.along_with(failed.collect::<Vec<_>>()));
+        }
+    }
+    Ok(())
+}
+
+fn take_one(node: &Node<'_>, claim: &Claim, owner: &Owner) -> Outcome<()> {
+    let Holder::Other(holder) = node.journal.claim(claim, owner)? else { return Ok(()) };
+    evict(node, claim, &holder, owner)?;
+    match node.journal.claim(claim, owner)? {
+        Holder::You => Ok(()),
+        Holder::Other(other) => Err(held(claim, &other)),
+    }
+}
+
+/// Frees a claim whose holder's sandbox is gone, by undoing that holder's record.
+fn evict(node: &Node<'_>, claim: &Claim, holder: &Owner, owner: &Owner) -> Outcome<()> {
+    if holder.container == owner.container {
+        return Err(Fault::new(
+            FaultKind::Config,
+            format!("this pod has {:?} already, as {:?}", claim.as_str(), holder.ifname.as_str()),
+        )
+        .remedy("attach the pod to that network once"));
+    }
+    let _lock = node.journal.lock(&holder.container, Patience::Try).map_err(|_| held(claim, holder))?;
+    let entries = node.journal.entries(&holder.container)?;
+    let record = entries.into_iter().find_map(|entry| match entry {
+        Entry::Whole(record) if record.attachment.owner == *holder => Some(record),
+        Entry::Whole(_) | Entry::Broken(..) => None,
+    });
+    let Some(record) = record else {
+        // Claimed, but never recorded: whoever did it died in between, and had no effect on the node.
+        return node.journal.release(claim, holder);
+    };
+    if node.living_netns(&record).is_some() {
+        return Err(held(claim, holder));
+    }
+    match Fault::gather(undo(node, &[undo::Entry::Journalled(&record)])) {
+        None => Ok(()),
+        Some(fault) => Err(fault
+            .while_doing(format!("cannot take {:?} over from {holder}, whose pod is gone", claim.as_str()))),
+    }
+}
+
+fn held(claim: &Claim, holder: &Owner) -> Fault {
+    Fault::new(FaultKind::TryLater, format!("{:?} is held by pod sandbox {holder}", claim.as_str()))
+        .remedy("wait until that pod is gone, or choose another network")
+}

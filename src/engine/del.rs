@@ -1,0 +1,100 @@
+//! DEL: undo what the records of a sandbox say; where a record is lost, undo what its configuration would have made.
+
+use super::Node;
+use super::ports::{Entry, Patience};
+use super::record::{FORMAT, Phase, Record};
+use super::survey::{self};
+use super::undo::{self, undo};
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{Attachment, ContainerId, IfName, Owner};
+
+/// Which attachments of a sandbox to undo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    Sandbox,
+    /// Those with these interface names.
+    Interfaces(Vec<IfName>),
+}
+
+impl Scope {
+    fn covers(&self, owner: &Owner) -> bool {
+        match self {
+            Self::Sandbox => true,
+            Self::Interfaces(names) => names.contains(&owner.ifname),
+        }
+    }
+}
+
+/// What to do for an attachment of the configuration that has no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrecorded {
+    /// Nothing: what Manifold made is on record. This is what makes a repeated DEL cheap.
+    Skip,
+    /// Undo what such a configuration would have made: another plugin may have attached it.
+    Trace,
+}
+
+/// A DEL.
+#[derive(Debug)]
+pub struct Detach<'a> {
+    /// The sandbox.
+    pub container: &'a ContainerId,
+    /// Which attachments.
+    pub scope: Scope,
+    /// The attachments as today's configuration would make them; used only where a record is lost.
+    pub configured: &'a [Attachment],
+    /// What to do for those of them that have no record.
+    pub unrecorded: Unrecorded,
+}
+
+/// Undoes the attachments of a sandbox.
+///
+/// # Guarantees
+/// Everything is tried, in reverse order. Success means that nothing is left; a second DEL succeeds and does nothing.
+/// It needs neither the pod's network namespace nor today's configuration. An entry that is no record is set aside.
+///
+/// # Errors
+/// All that could not be undone, the first leading; its record stays, and the next DEL tries again.
+pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<()> {
+    let _lock = node.journal.lock(detach.container, Patience::Wait)?;
+    let mut records = Vec::new();
+    let mut broken = Vec::new();
+    for entry in node.journal.entries(detach.container)? {
+        match entry {
+            Entry::Whole(record) if detach.scope.covers(&record.attachment.owner) => records.push(*record),
+            Entry::Broken(owner, _) if detach.scope.covers(&owner) => broken.push(owner),
+            Entry::Whole(_) | Entry::Broken(..) => {}
+        }
+    }
+    let lost = |a: &&Attachment| match detach.unrecorded {
+        _ if broken.contains(&a.owner) => true,
+        Unrecorded::Skip => false,
+        Unrecorded::Trace => {
+            detach.scope.covers(&a.owner) && !records.iter().any(|r| r.attachment.owner == a.owner)
+        }
+    };
+    let made_up: Vec<Record> =
+        detach.configured.iter().filter(lost).map(|a| trace(node, a)).collect::<Outcome<_>>()?;
+    let whole = records.iter().map(undo::Entry::Journalled);
+    let entries: Vec<_> = whole.chain(made_up.iter().map(undo::Entry::MadeUp)).collect();
+    let mut faults = undo(node, &entries);
+    faults.extend(broken.iter().filter_map(|owner| node.journal.set_aside(owner).err()));
+    Fault::gather(faults).map_or(Ok(()), Err)
+}
+
+/// A record of what an attachment would have made, for want of the real one.
+fn trace(node: &Node<'_>, attachment: &Attachment) -> Outcome<Record> {
+    let read = survey::read(attachment.clone())?;
+    Ok(Record {
+        format: FORMAT,
+        phase: Phase::Detaching,
+        order: 0,
+        boot: node.probe.boot_id()?,
+        netns: attachment.netns.as_ref().and_then(|path| node.netns_id(path)),
+        steps: read.traces(),
+        claims: Vec::new(),
+        result: None,
+        attachment: read.attachment,
+    })
+}

@@ -1,0 +1,31 @@
+//! STATUS: could an ADD be served now? Answered at once, without waiting for anything.
+
+use super::Node;
+use super::ports::Patience;
+use super::survey;
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{Attachment, ContainerId, FaultKind};
+use crate::plan::chain;
+
+/// Asks whether the given attachments, which every pod gets, could be made now.
+///
+/// # Errors
+/// [`FaultKind::Unavailable`] with the reason; a plugin's own answer is passed on.
+pub fn status(node: &Node<'_>, attachments: Vec<Attachment>, container: &ContainerId) -> Outcome<()> {
+    // A plugin's own answer carries its own code; whatever else is in the way makes us unavailable.
+    let unavailable = |fault: Fault| match fault.kind().is_delegates() {
+        true => fault,
+        false => fault.recast(FaultKind::Unavailable),
+    };
+    // Taking and leaving a lock proves that the journal can be written.
+    drop(node.journal.lock(container, Patience::Try).map_err(unavailable)?);
+    for attachment in attachments {
+        let network = attachment.network.clone();
+        let read = survey::read(attachment)?;
+        read.plan_without_pod(node).map_err(unavailable)?;
+        for plugin in chain::run_as_processes(&network) {
+            node.hands.status(&network, plugin).map_err(unavailable)?;
+        }
+    }
+    Ok(())
+}

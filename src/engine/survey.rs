@@ -1,0 +1,75 @@
+//! From an attachment to its plan: read the chain, ask the node, plan. Nothing here changes anything.
+
+use super::Node;
+use crate::model::Attachment;
+use crate::model::fault::Outcome;
+use crate::plan::chain;
+use crate::plan::claim::Claim;
+use crate::plan::facts::{Facts, Question};
+use crate::plan::kind::Wanted;
+use crate::plan::step::Step;
+
+/// An attachment whose configurations have been read and found right.
+pub struct Read {
+    /// The attachment.
+    pub attachment: Attachment,
+    wanted: Vec<Box<dyn Wanted>>,
+}
+
+/// Reads and checks the chain of an attachment, without looking at the node.
+///
+/// # Errors
+/// The first configuration that can never be right, named by attachment and plugin.
+pub fn read(attachment: Attachment) -> Outcome<Read> {
+    let wanted = chain::read(&attachment)?;
+    Ok(Read { attachment, wanted })
+}
+
+impl Read {
+    /// What the attachment must have for itself.
+    ///
+    /// # Errors
+    /// A claim that cannot be named.
+    pub fn claims(&self) -> Outcome<Vec<Claim>> {
+        let each: Outcome<Vec<Vec<Claim>>> = self.wanted.iter().map(|w| w.claims()).collect();
+        Ok(each?.into_iter().flatten().collect())
+    }
+
+    /// Surveys the node and plans.
+    ///
+    /// # Errors
+    /// The node lacks something, or could not be asked.
+    pub fn plan(&self, node: &Node<'_>) -> Outcome<Vec<Step>> {
+        let mut steps = Vec::new();
+        for wanted in &self.wanted {
+            steps.extend(self.plan_one(node, wanted.as_ref())?);
+        }
+        Ok(steps)
+    }
+
+    /// Whether the attachment could be planned, as far as the node can tell without a pod.
+    ///
+    /// # Errors
+    /// As [`Read::plan`].
+    pub fn plan_without_pod(&self, node: &Node<'_>) -> Outcome<()> {
+        let needs_pod = |w: &dyn Wanted| w.questions().iter().any(Question::is_about_the_pod);
+        self.wanted
+            .iter()
+            .filter(|w| !needs_pod(w.as_ref()))
+            .try_for_each(|w| self.plan_one(node, w.as_ref()).map(drop))
+    }
+
+    fn plan_one(&self, node: &Node<'_>, wanted: &dyn Wanted) -> Outcome<Vec<Step>> {
+        let mut facts = Facts::default();
+        for question in wanted.questions() {
+            let answer = node.probe.answer(&question, self.attachment.netns.as_ref())?;
+            facts.note(question, answer);
+        }
+        wanted.steps(&facts)
+    }
+
+    /// Steps whose undoing removes whatever such an attachment may have left, for when its record is lost.
+    pub fn traces(&self) -> Vec<Step> {
+        self.wanted.iter().flat_map(|w| w.traces()).collect()
+    }
+}

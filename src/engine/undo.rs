@@ -1,0 +1,108 @@
+//! The one undo: DEL, GC, a refused step, a crash found later and a claim taken over all end here.
+
+use super::Node;
+use super::ports::{Site, Undo};
+use super::record::{Phase, Record};
+use crate::model::NetnsPath;
+use crate::model::fault::{Fault, Outcome};
+use crate::plan::step::{Step, UndoRank};
+
+/// What to do with the entry of an attachment once its steps are undone.
+pub(super) enum Entry<'a> {
+    /// A record in the journal: it goes last, and stays if anything could not be undone.
+    Journalled(&'a Record),
+    /// A record made up for the purpose; the journal knows nothing of it.
+    MadeUp(&'a Record),
+}
+
+impl Entry<'_> {
+    fn record(&self) -> &Record {
+        match self {
+            Self::Journalled(record) | Self::MadeUp(record) => record,
+        }
+    }
+}
+
+/// Undoes the given attachments, all of one container, whose lock is held.
+///
+/// # Guarantees
+/// Every step is tried, whatever becomes of the others. Plugins are run first, in reverse order; then all links go in
+/// one request; then addresses are given back. A journalled record whose steps are all undone is removed; another
+/// stays, marked as being undone. Neither the pod's network namespace nor any configuration is needed.
+pub(super) fn undo(node: &Node<'_>, entries: &[Entry<'_>]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let sites: Vec<_> = entries.iter().map(|entry| (entry, prepare(node, entry))).collect();
+    let mut clean = vec![true; entries.len()];
+    for rank in [UndoRank::Plugin, UndoRank::Link, UndoRank::Lease] {
+        for (index, fault) in revert(node, &sites, rank) {
+            if let Some(flag) = clean.get_mut(index) {
+                *flag = false;
+            }
+            faults.push(fault);
+        }
+    }
+    for ((entry, _), clean) in sites.iter().zip(clean) {
+        if let (Entry::Journalled(record), true) = (entry, clean) {
+            faults.extend(forget(node, record).err());
+        }
+    }
+    faults
+}
+
+/// Notes that the undoing has begun, so that a crash in the middle is finished by whoever comes next; finds the netns.
+fn prepare<'e>(node: &Node<'_>, entry: &'e Entry<'_>) -> Option<&'e NetnsPath> {
+    if let Entry::Journalled(record) = entry
+        && record.phase == Phase::Attached
+    {
+        // A full disk must not keep a pod from being taken down: without this mark only a crash goes unnoticed longer.
+        drop(node.journal.put(&Record { phase: Phase::Detaching, ..(*record).clone() }));
+    }
+    node.living_netns(entry.record())
+}
+
+/// Reverts the steps of one rank, last made first; answers with the failures and the entries they belong to.
+fn revert(
+    node: &Node<'_>,
+    sites: &[(&Entry<'_>, Option<&NetnsPath>)],
+    rank: UndoRank,
+) -> Vec<(usize, Fault)> {
+    let mut batch = Vec::new();
+    let mut owners = Vec::new();
+    for (index, (entry, netns)) in sites.iter().enumerate().rev() {
+        let record = entry.record();
+        let site = Site { attachment: &record.attachment, netns: *netns, result: record.result.as_ref() };
+        for step in record.steps.iter().rev().filter(|s| s.undo_rank() == rank) {
+            batch.push(Undo { site, step });
+            owners.push(index);
+        }
+    }
+    if batch.is_empty() {
+        return Vec::new();
+    }
+    let answers = node.hands.revert(&batch);
+    let failed = owners.into_iter().zip(batch).zip(answers);
+    failed.filter_map(|((index, undo), answer)| Some((index, told(answer.err()?, &undo)))).collect()
+}
+
+fn told(fault: Fault, undo: &Undo<'_>) -> Fault {
+    let Undo { site, step } = undo;
+    let what = match step {
+        Step::Exec(exec) => format!("plugin {:?}", exec.program.as_str()),
+        Step::Link(_) | Step::Configure(_) => "its link".to_owned(),
+        Step::Lease(_) => "its addresses".to_owned(),
+    };
+    fault.while_doing(format!(
+        "cannot detach {:?} ({}): {what}",
+        site.attachment.owner.ifname.as_str(),
+        site.attachment.label
+    ))
+}
+
+/// Removes a record and its claims; the record last.
+fn forget(node: &Node<'_>, record: &Record) -> Outcome<()> {
+    let owner = &record.attachment.owner;
+    for claim in &record.claims {
+        node.journal.release(claim, owner)?;
+    }
+    node.journal.remove(owner)
+}

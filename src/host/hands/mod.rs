@@ -1,0 +1,82 @@
+//! The Hands of a real node. For each step, apply, revert and holds stand together in one file.
+
+mod configure;
+mod link;
+
+use std::rc::Rc;
+
+use super::exec::Plugins;
+use super::ipam::store;
+use super::netlink::Sockets;
+use crate::engine::ports::{Hands, Site, Undo};
+use crate::model::fault::Outcome;
+use crate::model::{Network, Owner, PluginConf};
+use crate::plan::step::{Progress, Step, UndoRank, Yields};
+
+/// Changes this node.
+pub struct HostHands {
+    sockets: Rc<Sockets>,
+    plugins: Plugins,
+}
+
+impl HostHands {
+    /// Hands that share the call's sockets and run these plugins.
+    pub fn new(sockets: Rc<Sockets>, plugins: Plugins) -> Self {
+        Self { sockets, plugins }
+    }
+
+    fn revert_one(&self, undo: &Undo<'_>) -> Outcome<()> {
+        match undo.step {
+            Step::Lease(lease) => store::give_back(lease, &undo.site.attachment.owner),
+            Step::Exec(exec) => self.plugins.del(undo.site, exec),
+            Step::Link(_) | Step::Configure(_) => Ok(()),
+        }
+    }
+}
+
+impl Hands for HostHands {
+    fn apply(&self, site: Site<'_>, step: &mut Step, progress: &mut Progress) -> Outcome<()> {
+        match step {
+            Step::Lease(lease) => {
+                progress.leased = store::take(lease, &site.attachment.owner)?;
+                Ok(())
+            }
+            Step::Link(step) => link::apply(&self.sockets, site, step, progress),
+            Step::Configure(step) => configure::apply(&self.sockets, site, step, progress),
+            Step::Exec(exec) => {
+                let result = self.plugins.add(site, exec, progress.result.as_ref())?;
+                match exec.yields {
+                    Yields::Result => progress.result = Some(result),
+                    Yields::Lease => progress.leased = result,
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn revert(&self, steps: &[Undo<'_>]) -> Vec<Outcome<()>> {
+        let links = steps.iter().any(|undo| undo.step.undo_rank() == UndoRank::Link);
+        if links {
+            link::revert(&self.sockets, steps)
+        } else {
+            steps.iter().map(|undo| self.revert_one(undo)).collect()
+        }
+    }
+
+    fn holds(&self, site: Site<'_>, step: &Step) -> Outcome<()> {
+        match step {
+            Step::Lease(lease) => store::holds(lease, &site.attachment.owner),
+            Step::Link(step) => link::holds(&self.sockets, site, step),
+            Step::Configure(_) => configure::holds(&self.sockets, site),
+            Step::Exec(exec) => self.plugins.check(site, exec),
+        }
+    }
+
+    fn status(&self, network: &Network, plugin: &PluginConf) -> Outcome<()> {
+        self.plugins.status(network, plugin)
+    }
+
+    fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
+        self.plugins.gc(network, plugin, valid)
+    }
+}

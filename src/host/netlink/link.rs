@@ -1,0 +1,295 @@
+//! Links over netlink (`rtnetlink(7)`, RTM_NEWLINK and its kin; kernel `if_link.h`).
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::link::{
+    AfSpecInet, AfSpecUnspec, InetDevConf, InfoData, InfoMacVlan, InfoVlan, LinkAttribute, LinkExtentMask,
+    LinkFlags, LinkInfo, LinkMessage, MacVlanMode, VlanProtocol as WireProtocol,
+};
+use nix::libc;
+use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVlan};
+
+use super::socket::{Refusal, Request, Socket};
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{FaultKind, IfName, MacAddr};
+use crate::plan::step::{LinkKind, LinkStep, MacvlanMode, VlanProtocol};
+
+/// What the kernel says of one link.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Index in its namespace.
+    pub index: u32,
+    /// Name.
+    pub name: String,
+    /// Ethernet address, where it has one of six bytes that a link can carry.
+    pub mac: Option<MacAddr>,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Link group.
+    pub group: u32,
+    /// Index of the link it sits on.
+    pub parent: Option<u32>,
+    /// Administratively up.
+    pub up: bool,
+    /// Carrier is there.
+    pub carrier: bool,
+    /// What it is, if it is of a kind Manifold makes.
+    pub kind: Option<LinkKind>,
+}
+
+/// Finds a link by name.
+///
+/// # Errors
+/// The kernel could not be asked.
+pub fn by_name(socket: &mut Socket, name: &str) -> Outcome<Option<Seen>> {
+    one(socket, LinkUnspec::new_with_name(name))
+}
+
+/// Finds a link by index.
+///
+/// # Errors
+/// The kernel could not be asked.
+pub fn by_index(socket: &mut Socket, index: u32) -> Outcome<Option<Seen>> {
+    one(socket, LinkUnspec::new_with_index(index))
+}
+
+fn one(socket: &mut Socket, builder: LinkMessageBuilder<LinkUnspec>) -> Outcome<Option<Seen>> {
+    let message = builder.append_extra_attribute(no_statistics()).build();
+    match socket.ask(Request::one(Message::GetLink(message)))? {
+        Ok(messages) => Ok(messages.iter().find_map(read)),
+        Err(refusal) if refusal.errno == libc::ENODEV => Ok(None),
+        Err(refusal) => Err(Fault::new(FaultKind::Kernel, "cannot look a link up").because(refusal)),
+    }
+}
+
+/// All links of a namespace. Meant for a pod's, which has few.
+///
+/// # Errors
+/// The kernel could not be asked.
+pub fn all(socket: &mut Socket) -> Outcome<Vec<Seen>> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(no_statistics());
+    let answer = socket.ask(Request::all(Message::GetLink(message)))?;
+    let messages =
+        answer.map_err(|refusal| Fault::new(FaultKind::Kernel, "cannot list links").because(refusal))?;
+    Ok(messages.iter().filter_map(read).collect())
+}
+
+fn no_statistics() -> LinkAttribute {
+    LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
+}
+
+/// Where a new link is born.
+#[derive(Debug, Clone, Copy)]
+pub enum Cradle<'a> {
+    /// In the namespace of the socket.
+    Here,
+    /// In another one.
+    There(BorrowedFd<'a>),
+}
+
+/// Makes a link, down, under its final name and with its group, in one request.
+///
+/// # Errors
+/// [`FaultKind::Exists`] where the name, or the VLAN on its master, is taken; otherwise what the kernel said.
+pub fn create(socket: &mut Socket, name: &IfName, step: &LinkStep, cradle: Cradle<'_>) -> Outcome<()> {
+    let message = match &step.kind {
+        LinkKind::Macvlan { mode, bc_queue_len } => {
+            let mut builder = LinkMacVlan::new(name.as_str(), step.master.index, wire_mode(*mode));
+            if let Some(length) = bc_queue_len {
+                builder = builder.append_info_data(InfoMacVlan::BcQueueLen(*length));
+            }
+            finish(builder, step, cradle)
+        }
+        LinkKind::Vlan { id, protocol } => {
+            let builder = LinkVlan::new(name.as_str(), step.master.index, *id);
+            finish(builder.protocol(wire_protocol(*protocol)), step, cradle)
+        }
+    };
+    let request = Request::change(Message::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
+    socket.ask(request)?.map(drop).map_err(|refusal| refused_birth(refusal, name, step))
+}
+
+/// What every kind of link has in common.
+fn finish<T>(builder: LinkMessageBuilder<T>, step: &LinkStep, cradle: Cradle<'_>) -> LinkMessage {
+    let mut builder = builder.link_group(step.group);
+    if let Some(mac) = step.mac {
+        builder = builder.address(mac.bytes().to_vec());
+    }
+    if let Some(mtu) = step.mtu {
+        builder = builder.mtu(mtu);
+    }
+    if let Cradle::There(netns) = cradle {
+        builder = builder.setns_by_fd(netns.as_raw_fd());
+    }
+    builder.build()
+}
+
+/// Deletes one link. Absent counts as deleted.
+///
+/// # Errors
+/// What the kernel said.
+pub fn delete(socket: &mut Socket, index: u32) -> Outcome<()> {
+    gone(socket, LinkUnspec::new_with_index(index).build())
+}
+
+/// Deletes every link of a group in one request, and so in the time of one. An empty group counts as deleted.
+///
+/// # Errors
+/// What the kernel said; then no link was deleted.
+pub fn delete_group(socket: &mut Socket, group: u32) -> Outcome<()> {
+    gone(socket, LinkMessageBuilder::<LinkUnspec>::default().link_group(group).build())
+}
+
+fn gone(socket: &mut Socket, message: LinkMessage) -> Outcome<()> {
+    match socket.ask(Request::change(Message::DelLink(message), 0))? {
+        Err(refusal) if refusal.errno != libc::ENODEV => {
+            Err(Fault::new(FaultKind::Kernel, "cannot delete a link").because(refusal))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Moves links to a group.
+///
+/// # Errors
+/// What the kernel said of the first that it refused.
+pub fn regroup(socket: &mut Socket, indices: &[u32], group: u32) -> Outcome<()> {
+    let requests = indices.iter().map(|index| {
+        let builder = LinkUnspec::new_with_index(*index).link_group(group);
+        Request::change(Message::SetLink(builder.build()), 0)
+    });
+    for answer in socket.ask_all(requests.collect())? {
+        answer.map_err(|refusal| {
+            Fault::new(FaultKind::Kernel, "cannot mark a link for deletion").because(refusal)
+        })?;
+    }
+    Ok(())
+}
+
+/// The request that gives a link its alias, and lets the kernel announce IPv4 addresses when it comes up
+/// (`arp_notify`; kernel `IFLA_INET_CONF`).
+pub fn introduce(index: u32, alias: &str, announce: bool) -> Request {
+    let mut builder = LinkUnspec::new_with_index(index).alias(alias);
+    if announce {
+        let mut conf = InetDevConf::default();
+        conf.arp_notify = 1;
+        let inet = AfSpecUnspec::Inet(vec![AfSpecInet::DevConfRequest(conf)]);
+        builder = builder.append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![inet]));
+    }
+    Request::change(Message::SetLink(builder.build()), 0)
+}
+
+/// The request that brings a link up.
+pub fn raise(index: u32) -> Request {
+    let message = LinkUnspec::new_with_index(index).up().build();
+    Request::change(Message::SetLink(message), 0)
+}
+
+/// Reads what the kernel says of a link.
+fn read(message: &Message) -> Option<Seen> {
+    let Message::NewLink(message) = message else { return None };
+    let mut seen = Seen {
+        index: message.header.index,
+        up: message.header.flags.contains(LinkFlags::Up),
+        carrier: message.header.flags.contains(LinkFlags::LowerUp),
+        ..Seen::default()
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => seen.name.clone_from(name),
+            LinkAttribute::Address(bytes) => {
+                seen.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().and_then(|b| MacAddr::new(b).ok());
+            }
+            LinkAttribute::Mtu(mtu) => seen.mtu = *mtu,
+            LinkAttribute::Group(group) => seen.group = *group,
+            LinkAttribute::Link(parent) => seen.parent = Some(*parent),
+            LinkAttribute::LinkInfo(infos) => seen.kind = infos.iter().find_map(kind),
+            _ => {}
+        }
+    }
+    Some(seen)
+}
+
+fn kind(info: &LinkInfo) -> Option<LinkKind> {
+    match info {
+        LinkInfo::Data(InfoData::MacVlan(data)) => {
+            let mode =
+                data.iter().find_map(|d| if let InfoMacVlan::Mode(m) = d { seen_mode(m) } else { None })?;
+            let bc_queue_len =
+                data.iter().find_map(|d| if let InfoMacVlan::BcQueueLen(n) = d { Some(*n) } else { None });
+            Some(LinkKind::Macvlan { mode, bc_queue_len })
+        }
+        LinkInfo::Data(InfoData::Vlan(data)) => {
+            let id = data.iter().find_map(|d| if let InfoVlan::Id(id) = d { Some(*id) } else { None })?;
+            let ad = data.contains(&InfoVlan::Protocol(WireProtocol::Ieee8021Ad));
+            Some(LinkKind::Vlan { id, protocol: if ad { VlanProtocol::Dot1Ad } else { VlanProtocol::Dot1Q } })
+        }
+        _ => None,
+    }
+}
+
+fn wire_mode(mode: MacvlanMode) -> MacVlanMode {
+    match mode {
+        MacvlanMode::Bridge => MacVlanMode::Bridge,
+        MacvlanMode::Private => MacVlanMode::Private,
+        MacvlanMode::Vepa => MacVlanMode::Vepa,
+        MacvlanMode::Passthru => MacVlanMode::Passthrough,
+        MacvlanMode::Source => MacVlanMode::Source,
+    }
+}
+
+fn seen_mode(mode: &MacVlanMode) -> Option<MacvlanMode> {
+    match mode {
+        MacVlanMode::Bridge => Some(MacvlanMode::Bridge),
+        MacVlanMode::Private => Some(MacvlanMode::Private),
+        MacVlanMode::Vepa => Some(MacvlanMode::Vepa),
+        MacVlanMode::Passthrough => Some(MacvlanMode::Passthru),
+        MacVlanMode::Source => Some(MacvlanMode::Source),
+        _ => None,
+    }
+}
+
+fn wire_protocol(protocol: VlanProtocol) -> WireProtocol {
+    match protocol {
+        VlanProtocol::Dot1Q => WireProtocol::Ieee8021Q,
+        VlanProtocol::Dot1Ad => WireProtocol::Ieee8021Ad,
+    }
+}
+
+/// Says what the kernel's refusal to make a link means.
+fn refused_birth(refusal: Refusal, name: &IfName, step: &LinkStep) -> Fault {
+    let master = step.master.name.as_str();
+    let what = match &step.kind {
+        LinkKind::Macvlan { .. } => format!("cannot make macvlan {:?} on {master:?}", name.as_str()),
+        LinkKind::Vlan { id, .. } => {
+            format!("cannot make vlan {:?} with id {id} on {master:?}", name.as_str())
+        }
+    };
+    let (kind, remedy) = match refusal.errno {
+        libc::EEXIST => (
+            FaultKind::Exists,
+            "free the interface name or, for a vlan, its id on the master: both can be had once",
+        ),
+        libc::ENODEV => (
+            FaultKind::Absent,
+            "the master has just gone from this node: bring it back or fix the network's \"master\"",
+        ),
+        libc::EBUSY => (
+            FaultKind::Kernel,
+            "the master is taken for itself by another link (ipvlan, a bridge, or macvlan in mode \"passthru\"): free it or choose another",
+        ),
+        libc::EINVAL => (
+            FaultKind::Kernel,
+            "the master does not take such a link now: check its type, its MTU, and that mode \"passthru\" is alone on it",
+        ),
+        libc::EOPNOTSUPP => {
+            (FaultKind::Kernel, "load the kernel module of that name (macvlan or 8021q) on this node")
+        }
+        libc::EPERM => (FaultKind::Kernel, "run Manifold as root on the host"),
+        _ => (FaultKind::Kernel, "see the kernel's log on this node"),
+    };
+    Fault::new(kind, what).because(refusal).remedy(remedy)
+}

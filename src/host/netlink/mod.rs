@@ -1,0 +1,16 @@
+//! Netlink: one small blocking socket per network namespace, and what is said over it.
+//!
+//! The messages are built with the types of `netlink-packet-route` and the builders of `rtnetlink`; they are sent and
+//! awaited here, because only so are requests batched, replies counted and the kernel's own words (extended
+//! acknowledgements) kept.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "the enums of netlink-packet-route are non-exhaustive")]
+
+pub mod addr;
+pub mod link;
+pub mod route;
+pub mod socket;
+pub mod sockets;
+
+pub use socket::{Request, Socket};
+pub use sockets::Sockets;

@@ -1,0 +1,130 @@
+//! Network namespaces: the only place that enters one.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::thread;
+
+use nix::libc;
+use nix::sched::CloneFlags;
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
+
+use super::netlink::Socket;
+use crate::engine::ports::{NetnsId, NetnsState};
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{FaultKind, NetnsPath};
+
+/// The namespace of the calling thread.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// An open network namespace.
+#[derive(Debug)]
+pub struct Netns {
+    file: File,
+    path: NetnsPath,
+}
+
+impl Netns {
+    /// Opens the namespace at a path; `None` if nothing is there.
+    ///
+    /// # Errors
+    /// What is there is no network namespace, or may not be opened.
+    pub fn open(path: &NetnsPath) -> Outcome<Option<Self>> {
+        let file = match File::open(path.as_path()) {
+            Ok(file) => file,
+            Err(cause) if is_gone(&cause) => return Ok(None),
+            Err(cause) => return Err(unreadable(path.as_path(), cause)),
+        };
+        let kind = fstatfs(&file).map_err(|cause| unreadable(path.as_path(), cause.into()))?;
+        // A bind mount over a plain file that was never mounted, or was unmounted, is that plain file: nobody's
+        // namespace, and nothing to undo in it.
+        if kind.filesystem_type() != NSFS_MAGIC {
+            return Err(Fault::new(
+                FaultKind::Environment,
+                format!("{:?} is not a network namespace", path.as_str()),
+            )
+            .remedy("give the path of a namespace, such as one made by \"ip netns add\""));
+        }
+        Ok(Some(Self { file, path: path.clone() }))
+    }
+
+    /// As [`Netns::open`], where the namespace must be there.
+    ///
+    /// # Errors
+    /// As [`Netns::open`], and that nothing is there.
+    pub fn open_existing(path: &NetnsPath) -> Outcome<Self> {
+        Self::open(path)?.ok_or_else(|| {
+            Fault::new(
+                FaultKind::Environment,
+                format!("network namespace {:?} does not exist", path.as_str()),
+            )
+            .remedy("make the namespace before the interface")
+        })
+    }
+
+    /// What stands at a path.
+    ///
+    /// # Errors
+    /// As [`Netns::open`].
+    pub fn state(path: &NetnsPath) -> Outcome<NetnsState> {
+        let Some(netns) = Self::open(path)? else { return Ok(NetnsState::Gone) };
+        let there = identity(&netns.file).map_err(|cause| unreadable(path.as_path(), cause))?;
+        let own =
+            File::open(OWN).and_then(|f| identity(&f)).map_err(|cause| unreadable(Path::new(OWN), cause))?;
+        Ok(if there == own { NetnsState::Own } else { NetnsState::There(there) })
+    }
+
+    /// Runs `work` on a scratch thread inside the namespace and waits for it.
+    ///
+    /// # Guarantees
+    /// The calling thread never leaves its own namespace, whatever `work` does.
+    ///
+    /// # Errors
+    /// The namespace could not be entered, or `work` died.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Outcome<T> {
+        let failed = |what: &str| {
+            Fault::new(FaultKind::Kernel, format!("cannot {what} network namespace {:?}", self.path.as_str()))
+        };
+        let run = || enter(self.file.as_fd()).map(|()| work());
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().spawn_scoped(scope, run);
+            let thread = thread.map_err(|cause| failed("start a thread for").because(cause))?;
+            let done = thread.join().map_err(|_| failed("finish the work in"))?;
+            done.map_err(|cause| failed("enter").because(cause).remedy("run Manifold as root on the host"))
+        })
+    }
+
+    /// A netlink socket in the namespace.
+    ///
+    /// # Errors
+    /// As [`Netns::within`] and [`Socket::open`].
+    pub fn socket(&self) -> Outcome<Socket> {
+        self.within(Socket::open)?
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place that enters a namespace")]
+fn enter(netns: BorrowedFd<'_>) -> nix::Result<()> {
+    nix::sched::setns(netns, CloneFlags::CLONE_NEWNET)
+}
+
+fn identity(file: &File) -> std::io::Result<NetnsId> {
+    let meta = file.metadata()?;
+    Ok(NetnsId { dev: meta.dev(), ino: meta.ino() })
+}
+
+/// Whether an error says that nothing is at the path: also a process that died while its `/proc` entry was opened.
+fn is_gone(cause: &std::io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ESRCH))
+}
+
+fn unreadable(path: &Path, cause: std::io::Error) -> Fault {
+    Fault::new(FaultKind::Environment, format!("cannot open network namespace {path:?}")).because(cause)
+}

@@ -1,0 +1,79 @@
+//! The Probe of a real node: netlink and a few files, read only.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::netlink::link::{self, Seen};
+use super::netlink::{Socket, Sockets, route};
+use super::netns::Netns;
+use crate::engine::ports::{NetnsState, Probe};
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{FaultKind, NetnsPath};
+use crate::plan::facts::{Answer, LinkFacts, Place, Question};
+
+/// Longest file read, in bytes.
+const MAX_FILE: u64 = 64 << 10;
+
+/// Looks at this node.
+pub struct HostProbe {
+    sockets: Rc<Sockets>,
+}
+
+impl HostProbe {
+    /// A probe that shares the call's sockets.
+    pub fn new(sockets: Rc<Sockets>) -> Self {
+        Self { sockets }
+    }
+
+    fn ask(
+        &self,
+        place: Place,
+        netns: Option<&NetnsPath>,
+        find: impl FnOnce(&mut Socket) -> Outcome<Option<Seen>>,
+    ) -> Outcome<Answer> {
+        let seen = match (place, netns) {
+            (Place::Host, _) => self.sockets.host(find)?,
+            (Place::Pod, Some(path)) => self.sockets.pod(path, |pod| find(&mut pod.socket))?,
+            (Place::Pod, None) => None,
+        };
+        Ok(seen.and_then(facts).map_or(Answer::Absent, Answer::Link))
+    }
+}
+
+impl Probe for HostProbe {
+    fn netns(&self, path: &NetnsPath) -> Outcome<NetnsState> {
+        Netns::state(path)
+    }
+
+    fn answer(&self, question: &Question, netns: Option<&NetnsPath>) -> Outcome<Answer> {
+        match question {
+            Question::Link(place, name) => {
+                self.ask(*place, netns, |socket| link::by_name(socket, name.as_str()))
+            }
+            Question::DefaultLink(place) => {
+                self.ask(*place, netns, |socket| match route::default_link(socket)? {
+                    Some(index) => link::by_index(socket, index),
+                    None => Ok(None),
+                })
+            }
+            Question::ResolvConf(path) => Ok(Answer::Text(text(path)?)),
+        }
+    }
+
+    fn boot_id(&self) -> Outcome<String> {
+        text(Path::new("/proc/sys/kernel/random/boot_id")).map(|id| id.trim().to_owned())
+    }
+}
+
+fn facts(seen: Seen) -> Option<LinkFacts> {
+    Some(LinkFacts { name: seen.name.parse().ok()?, index: seen.index, mac: seen.mac, mtu: seen.mtu })
+}
+
+fn text(path: &Path) -> Outcome<String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text));
+    read.map_err(|cause| Fault::new(FaultKind::Io, format!("cannot read {path:?}")).because(cause))?;
+    Ok(text)
+}

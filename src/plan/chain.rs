@@ -1,0 +1,29 @@
+//! The chain of an attachment: each plugin of its network read by the Kind that makes it.
+
+use super::kind::{Ask, Wanted};
+use super::kinds;
+use crate::model::fault::Outcome;
+use crate::model::{Attachment, Network, PluginConf};
+
+/// Reads every plugin of an attachment's network.
+///
+/// # Errors
+/// The first configuration that can never be right, named by attachment and plugin.
+pub fn read(attachment: &Attachment) -> Outcome<Vec<Box<dyn Wanted>>> {
+    let each = attachment.network.plugins.iter().map(|conf| {
+        kinds::of(conf).read(Ask { conf, attachment }).map_err(|fault| {
+            let owner = attachment.owner.ifname.as_str();
+            fault.while_doing(format!(
+                "cannot attach {owner:?} ({}): plugin {:?}",
+                attachment.label,
+                conf.kind().as_str()
+            ))
+        })
+    });
+    each.collect()
+}
+
+/// The plugins of a network that are run as processes.
+pub fn run_as_processes(network: &Network) -> impl Iterator<Item = &PluginConf> {
+    network.plugins.iter().filter(|conf| !kinds::is_native(conf))
+}

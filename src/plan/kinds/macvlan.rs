@@ -1,0 +1,71 @@
+//! `macvlan`: a link with an Ethernet address of its own on a master (kernel `drivers/net/macvlan.c`).
+
+use serde::Deserialize;
+
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{FaultKind, MacAddr, object};
+use crate::plan::kind::{Ask, Kind, Wanted};
+use crate::plan::mark;
+use crate::plan::step::{LinkKind, MacvlanMode};
+use crate::plan::virtual_link::{self, Layer3, VirtualLink};
+
+/// The plugin type `macvlan`, with the keys of the reference plugin, mode `source`, and `dad`.
+pub(super) struct Macvlan;
+
+#[derive(Deserialize)]
+struct Keys {
+    master: Option<String>,
+    mode: Option<String>,
+    mtu: Option<i64>,
+    mac: Option<String>,
+    #[serde(default)]
+    linkincontainer: bool,
+    bcqueuelen: Option<u32>,
+}
+
+impl Kind for Macvlan {
+    fn plugin_type(&self) -> &'static str {
+        "macvlan"
+    }
+
+    fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {
+        let keys: Keys = ask.conf.object().decode("the configuration")?;
+        let mode = mode(keys.mode.as_deref())?;
+        let asked = asked_mac(ask, keys.mac.as_deref())?;
+        // In mode passthru the link takes its master's address unless one is asked for.
+        let derived = || (mode != MacvlanMode::Passthru).then(|| mark::derived_mac(&ask.attachment.owner));
+        Ok(Box::new(VirtualLink {
+            owner: ask.attachment.owner.clone(),
+            conf: ask.conf.clone(),
+            kind: LinkKind::Macvlan { mode, bc_queue_len: keys.bcqueuelen.filter(|n| *n > 0) },
+            master: virtual_link::master(keys.master.as_deref(), keys.linkincontainer)?,
+            mac: asked.or_else(derived),
+            mtu: virtual_link::mtu(keys.mtu)?,
+            announce: true,
+            layer3: Layer3::read(ask)?,
+            claims: Vec::new(),
+        }))
+    }
+}
+
+fn mode(name: Option<&str>) -> Outcome<MacvlanMode> {
+    match name.unwrap_or_default() {
+        "" | "bridge" => Ok(MacvlanMode::Bridge),
+        "private" => Ok(MacvlanMode::Private),
+        "vepa" => Ok(MacvlanMode::Vepa),
+        "passthru" => Ok(MacvlanMode::Passthru),
+        "source" => Ok(MacvlanMode::Source),
+        other => Err(Fault::new(FaultKind::Config, format!("\"mode\" is {other:?}"))
+            .remedy("use \"bridge\", \"private\", \"vepa\", \"passthru\" or \"source\"")),
+    }
+}
+
+/// The address asked for: by the runtime or the pod, else in `CNI_ARGS`, else in the configuration.
+fn asked_mac(ask: Ask<'_>, configured: Option<&str>) -> Outcome<Option<MacAddr>> {
+    let runtime: Option<String> =
+        ask.runtime("mac").map(|raw| object::decode(raw, "runtimeConfig.mac")).transpose()?;
+    let argument = ask.attachment.args.get("MAC").map(str::to_owned);
+    let asked =
+        runtime.or(argument).or_else(|| configured.map(str::to_owned)).filter(|text| !text.is_empty());
+    asked.map(|text| text.parse()).transpose()
+}

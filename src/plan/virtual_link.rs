@@ -1,0 +1,195 @@
+//! A virtual link on a master, with addresses: what the Kinds that make such links have in common.
+
+use super::claim::Claim;
+use super::facts::{Facts, LinkFacts, Place, Question};
+use super::ipam::{self, Ipam};
+use super::kind::{Ask, Wanted};
+use super::mark;
+use super::step::{ConfigureStep, Dad, LinkKind, LinkStep, Master, Step};
+use crate::model::fault::{Fault, Outcome};
+use crate::model::result::Dns;
+use crate::model::{FaultKind, IfName, MacAddr, Owner, PluginConf};
+
+/// A virtual link, read and checked.
+pub struct VirtualLink {
+    /// Whose it is.
+    pub owner: Owner,
+    /// The configuration it was read from.
+    pub conf: PluginConf,
+    /// What kind of link.
+    pub kind: LinkKind,
+    /// Which link it sits on.
+    pub master: Question,
+    /// Its Ethernet address; `None` takes the master's.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes; `None` takes the master's.
+    pub mtu: Option<u32>,
+    /// Whether the kernel announces its addresses.
+    pub announce: bool,
+    /// Its addresses, and how they are brought up.
+    pub layer3: Layer3,
+    /// What it has for itself on the node.
+    pub claims: Vec<Claim>,
+}
+
+/// The keys about addresses.
+pub struct Layer3 {
+    ipam: Ipam,
+    dns: Dns,
+    dad: Dad,
+}
+
+impl Layer3 {
+    /// Reads `ipam`, `dns` and `dad`.
+    ///
+    /// # Errors
+    /// A value that can never be right.
+    pub fn read(ask: Ask<'_>) -> Outcome<Self> {
+        #[derive(serde::Deserialize)]
+        struct Keys {
+            #[serde(default)]
+            dns: Dns,
+            dad: Option<String>,
+        }
+        let keys: Keys = ask.conf.object().decode("the configuration")?;
+        let dad = match keys.dad.as_deref() {
+            None | Some("wait") => Dad::Wait,
+            Some("optimistic") => Dad::Optimistic,
+            Some("off") => Dad::Off,
+            Some(other) => {
+                return Err(Fault::new(FaultKind::Config, format!("\"dad\" is {other:?}"))
+                    .remedy("use \"wait\", \"optimistic\" or \"off\""));
+            }
+        };
+        Ok(Self { ipam: ipam::read(ask)?, dns: keys.dns, dad })
+    }
+}
+
+/// The question that finds a master: by name, or by the default route where none is named.
+///
+/// # Errors
+/// A name that no link can have.
+pub fn master(name: Option<&str>, in_container: bool) -> Outcome<Question> {
+    let place = if in_container { Place::Pod } else { Place::Host };
+    match name.filter(|n| !n.is_empty()) {
+        None => Ok(Question::DefaultLink(place)),
+        Some(name) => {
+            let name = name
+                .parse()
+                .map_err(|fault: Fault| fault.recast(FaultKind::Config).while_doing("\"master\""))?;
+            Ok(Question::Link(place, name))
+        }
+    }
+}
+
+/// Checks an MTU: 0 and absent both take the master's.
+///
+/// # Errors
+/// A negative number, or one no link can have.
+pub fn mtu(value: Option<i64>) -> Outcome<Option<u32>> {
+    let value = value.unwrap_or_default();
+    match u32::try_from(value) {
+        Ok(0) => Ok(None),
+        Ok(mtu) if mtu <= 65_536 => Ok(Some(mtu)),
+        Ok(_) | Err(_) => Err(Fault::new(FaultKind::Config, format!("\"mtu\" is {value}"))
+            .remedy("give bytes, at most the master's MTU, or leave the key out to take the master's")),
+    }
+}
+
+impl VirtualLink {
+    fn configure(&self, facts: &Facts) -> Outcome<ConfigureStep> {
+        let mut given = self.layer3.ipam.given(facts)?;
+        // The reference plugins answer with the network's own "dns" and drop that of IPAM.
+        given.dns = self.layer3.dns.clone();
+        Ok(ConfigureStep {
+            given,
+            needs_address: self.layer3.ipam.needs_address(),
+            dad: self.layer3.dad,
+            announce: self.announce,
+        })
+    }
+
+    fn link(&self, master: Master) -> Step {
+        Step::Link(LinkStep {
+            kind: self.kind.clone(),
+            master,
+            mac: self.mac,
+            mtu: self.mtu,
+            group: mark::link_group(&self.owner.container),
+        })
+    }
+
+    fn fits(&self, master: &LinkFacts) -> Outcome<()> {
+        let Some(mtu) = self.mtu.filter(|mtu| *mtu > master.mtu) else { return Ok(()) };
+        Err(Fault::new(
+            FaultKind::Config,
+            format!("\"mtu\" is {mtu}, but master {:?} has {}", master.name.as_str(), master.mtu),
+        )
+        .remedy("lower \"mtu\", or raise the master's"))
+    }
+
+    /// Where an address is taken out of a store, that comes before the link: a full store is found out first. A plugin
+    /// that hands out addresses comes after it: DHCP asks through the link.
+    fn arrange(&self, link: Step, configure: Step) -> Vec<Step> {
+        match self.layer3.ipam.lease_step(&self.conf) {
+            None => vec![link, configure],
+            Some(lease @ Step::Exec(_)) => vec![link, lease, configure],
+            Some(lease) => vec![lease, link, configure],
+        }
+    }
+}
+
+impl Wanted for VirtualLink {
+    fn claims(&self) -> Outcome<Vec<Claim>> {
+        Ok(self.claims.clone())
+    }
+
+    fn questions(&self) -> Vec<Question> {
+        let mut questions = self.layer3.ipam.questions();
+        questions.push(self.master.clone());
+        questions
+    }
+
+    fn steps(&self, facts: &Facts) -> Outcome<Vec<Step>> {
+        let seen = facts.link(&self.master).ok_or_else(|| no_master(&self.master))?;
+        self.fits(seen)?;
+        let master = Master { place: place(&self.master), name: seen.name.clone(), index: seen.index };
+        Ok(self.arrange(self.link(master), Step::Configure(self.configure(facts)?)))
+    }
+
+    fn traces(&self) -> Vec<Step> {
+        // Undoing a link looks for its mark, not for its master.
+        let name = match &self.master {
+            Question::Link(_, name) => name.clone(),
+            Question::DefaultLink(_) | Question::ResolvConf(_) => self.owner.ifname.clone(),
+        };
+        let link = self.link(Master { place: place(&self.master), name, index: 0 });
+        self.layer3.ipam.lease_step(&self.conf).into_iter().chain([link]).collect()
+    }
+}
+
+fn place(master: &Question) -> Place {
+    match master {
+        Question::Link(place, _) | Question::DefaultLink(place) => *place,
+        Question::ResolvConf(_) => Place::Host,
+    }
+}
+
+fn no_master(master: &Question) -> Fault {
+    let side = match place(master) {
+        Place::Host => "on this node",
+        Place::Pod => "in the pod",
+    };
+    match master {
+        Question::Link(_, name) => named_master_missing(name, side),
+        Question::DefaultLink(_) | Question::ResolvConf(_) => {
+            Fault::new(FaultKind::Absent, format!("no default route {side} names a master"))
+                .remedy("name the master in the network's \"master\"")
+        }
+    }
+}
+
+fn named_master_missing(name: &IfName, side: &str) -> Fault {
+    Fault::new(FaultKind::Absent, format!("master {:?} is not {side}", name.as_str()))
+        .remedy("correct the network's \"master\", or schedule the pod where that link is")
+}

@@ -1,0 +1,212 @@
+//! The Hands of the simulated node.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::{Fuse, Moment, SimLink, SimNode, State};
+use crate::engine::ports::{Hands, Site, Undo, ifname_taken};
+use crate::model::fault::{Fault, Outcome};
+use crate::model::result::{Interface, IpConfig};
+use crate::model::{CniResult, FaultKind, Network, Owner, PluginConf};
+use crate::plan::mark;
+use crate::plan::step::{
+    AddressRange, ConfigureStep, ExecStep, LeaseStep, LinkKind, LinkStep, Progress, Step, Yields,
+};
+
+/// The plugin that makes a link of its own; every other passes the result on.
+const MAKES_LINK: &str = "bridge";
+
+impl Hands for SimNode {
+    fn apply(&self, site: Site<'_>, step: &mut Step, progress: &mut Progress) -> Outcome<()> {
+        self.operate(|state| {
+            let turn = state.applied;
+            state.applied += 1;
+            let refused = || Err(Fault::new(FaultKind::Kernel, format!("step {turn} is refused")));
+            match state.fuse {
+                Fuse::Refuse(at, Moment::Before) if at == turn => refused(),
+                Fuse::Refuse(at, Moment::After) if at == turn => state.apply(site, step, progress).and_then(|()| refused()),
+                Fuse::None | Fuse::Refuse(..) | Fuse::Kill(..) | Fuse::Stick(..) => state.apply(site, step, progress),
+            }
+        })
+    }
+
+    fn revert(&self, steps: &[Undo<'_>]) -> Vec<Outcome<()>> {
+        steps.iter().map(|undo| self.operate(|state| state.revert(undo))).collect()
+    }
+
+    fn holds(&self, site: Site<'_>, step: &Step) -> Outcome<()> {
+        self.state.borrow().holds(site, step)
+    }
+
+    fn status(&self, _network: &Network, _plugin: &PluginConf) -> Outcome<()> {
+        Ok(())
+    }
+
+    fn gc(&self, _network: &Network, _plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
+        self.operate(|state| {
+            state.world.plugins.retain(|(owner, _)| valid.iter().any(|v| v.container == owner.container));
+            Ok(())
+        })
+    }
+}
+
+impl State {
+    fn apply(&mut self, site: Site<'_>, step: &mut Step, progress: &mut Progress) -> Outcome<()> {
+        match step {
+            Step::Lease(lease) => self.take(site, lease, progress),
+            Step::Link(link) => self.make_link(site, link, progress),
+            Step::Configure(configure) => self.configure(site, configure, progress),
+            Step::Exec(exec) => self.run(site, exec, progress),
+        }
+    }
+
+    fn take(&mut self, site: Site<'_>, lease: &mut LeaseStep, progress: &mut Progress) -> Outcome<()> {
+        let mut held = Vec::new();
+        for set in &lease.sets {
+            let free = set.iter().flat_map(|range| addresses(range).map(move |ip| (range, ip))).find(|(range, ip)| {
+                let wanted = lease.requested.is_empty() || lease.requested.contains(ip);
+                wanted && *ip != range.gateway && !self.world.leases.contains_key(&(lease.store.clone(), *ip))
+            });
+            lease.held = Some(held.clone());
+            let (range, ip) = free.ok_or_else(|| Fault::new(FaultKind::Exhausted, "no address is left"))?;
+            self.world.leases.insert((lease.store.clone(), ip), site.attachment.owner.clone());
+            held.push(ip);
+            let address = IpNetwork::new(ip, range.subnet.prefix()).map_err(|_| Fault::new(FaultKind::Config, "no prefix"))?;
+            progress.leased.ips.push(IpConfig { interface: None, address, gateway: Some(range.gateway) });
+        }
+        lease.held = Some(held);
+        Ok(())
+    }
+
+    fn make_link(&mut self, site: Site<'_>, step: &LinkStep, progress: &mut Progress) -> Outcome<()> {
+        if let LinkKind::Vlan { .. } = step.kind {
+            // The kernel keeps a VLAN registered at its master, whatever namespace the link is in.
+            let twin = self.world.links.values().any(|l| l.kind.as_ref() == Some(&step.kind) && l.parent == step.master.index);
+            if twin {
+                return Err(Fault::new(FaultKind::Exists, "the master has that VLAN"));
+            }
+        }
+        let link = SimLink {
+            group: step.group,
+            mac: step.mac,
+            parent: step.master.index,
+            kind: Some(step.kind.clone()),
+            ..SimLink::default()
+        };
+        self.insert_link(site, link, progress)
+    }
+
+    fn insert_link(&mut self, site: Site<'_>, link: SimLink, progress: &mut Progress) -> Outcome<()> {
+        let name = &site.attachment.owner.ifname;
+        let Some(path) = site.netns else { return Err(Fault::new(FaultKind::Environment, "no network namespace")) };
+        let key = (self.ino(path)?, name.to_string());
+        if self.world.links.contains_key(&key) {
+            return Err(ifname_taken(name));
+        }
+        let mac = link.mac.map(|m| m.to_string()).unwrap_or_default();
+        let interface = Interface { name: name.to_string(), mac, sandbox: path.to_string(), ..Interface::default() };
+        self.world.links.insert(key, link);
+        progress.result = Some(CniResult { interfaces: vec![interface], ..CniResult::default() });
+        Ok(())
+    }
+
+    fn configure(&mut self, site: Site<'_>, step: &ConfigureStep, progress: &mut Progress) -> Outcome<()> {
+        let ips: Vec<IpConfig> = step.given.ips.iter().chain(&progress.leased.ips).cloned().collect();
+        let link = self.link_mut(site).ok_or_else(|| Fault::new(FaultKind::Drift, "the link is gone"))?;
+        link.addresses = ips.iter().map(|ip| ip.address).collect();
+        link.routes = step.given.routes.iter().map(|r| r.dst).collect();
+        let result = progress.result.get_or_insert_default();
+        (result.ips, result.routes) = (ips, step.given.routes.clone());
+        Ok(())
+    }
+
+    fn run(&mut self, site: Site<'_>, exec: &ExecStep, progress: &mut Progress) -> Outcome<()> {
+        let owner = site.attachment.owner.clone();
+        if exec.program.as_str() == MAKES_LINK {
+            self.insert_link(site, SimLink::default(), progress)?;
+        }
+        self.world.plugins.insert((owner, exec.program.to_string()));
+        match exec.yields {
+            Yields::Result => drop(progress.result.get_or_insert_default()),
+            Yields::Lease => {}
+        }
+        Ok(())
+    }
+
+    fn link_mut(&mut self, site: Site<'_>) -> Option<&mut SimLink> {
+        let ino = self.ino(site.netns?).ok()?;
+        self.world.links.get_mut(&(ino, site.attachment.owner.ifname.to_string()))
+    }
+
+    fn link(&self, site: Site<'_>) -> Option<&SimLink> {
+        let ino = self.ino(site.netns?).ok()?;
+        self.world.links.get(&(ino, site.attachment.owner.ifname.to_string()))
+    }
+
+    fn revert(&mut self, undo: &Undo<'_>) -> Outcome<()> {
+        let owner = &undo.site.attachment.owner;
+        if let Fuse::Stick(rank, ifname) = &self.fuse
+            && *rank == undo.step.undo_rank()
+            && *ifname == owner.ifname
+        {
+            return Err(Fault::new(FaultKind::Kernel, "it sticks"));
+        }
+        match undo.step {
+            Step::Lease(lease) => {
+                let known = |ip: &IpAddr| lease.held.as_ref().is_none_or(|held| held.contains(ip));
+                self.world.leases.retain(|(store, ip), o| !(*store == lease.store && o == owner && known(ip)));
+            }
+            Step::Link(step) => {
+                let ours = |l: &SimLink| l.group == step.group || l.group == mark::condemned(step.group);
+                self.remove_link(undo.site, ours);
+            }
+            Step::Configure(_) => {}
+            Step::Exec(exec) => {
+                let held = self.world.plugins.remove(&(owner.clone(), exec.program.to_string()));
+                if held && exec.program.as_str() == MAKES_LINK {
+                    self.remove_link(undo.site, |l| l.kind.is_none());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_link(&mut self, site: Site<'_>, ours: impl Fn(&SimLink) -> bool) {
+        let Some(ino) = site.netns.and_then(|path| self.ino(path).ok()) else { return };
+        let key = (ino, site.attachment.owner.ifname.to_string());
+        if self.world.links.get(&key).is_some_and(ours) {
+            self.world.links.remove(&key);
+        }
+    }
+
+    fn holds(&self, site: Site<'_>, step: &Step) -> Outcome<()> {
+        let owner = &site.attachment.owner;
+        let lost = |what: &str| Err(Fault::new(FaultKind::Drift, format!("{what} is lost")));
+        match step {
+            Step::Lease(lease) => {
+                let held = |ip: &IpAddr| self.world.leases.get(&(lease.store.clone(), *ip)) == Some(owner);
+                if lease.held.iter().flatten().all(held) { Ok(()) } else { lost("an address") }
+            }
+            Step::Link(step) => match self.link(site) {
+                Some(link) if link.kind.as_ref() == Some(&step.kind) && link.group == step.group => Ok(()),
+                Some(_) | None => lost("the link"),
+            },
+            Step::Configure(_) => {
+                let (Some(link), Some(result)) = (self.link(site), site.result) else { return lost("the link") };
+                let addresses = result.ips.iter().all(|ip| link.addresses.contains(&ip.address));
+                let routes = result.routes.iter().all(|r| link.routes.contains(&r.dst));
+                if addresses && routes { Ok(()) } else { lost("an address or a route") }
+            }
+            Step::Exec(exec) if self.world.plugins.contains(&(owner.clone(), exec.program.to_string())) => Ok(()),
+            Step::Exec(_) => lost("what a plugin made"),
+        }
+    }
+}
+
+/// The IPv4 addresses of a range, in order.
+fn addresses(range: &AddressRange) -> impl Iterator<Item = IpAddr> + use<> {
+    let number = |ip: IpAddr| if let IpAddr::V4(ip) = ip { Some(u32::from(ip)) } else { None };
+    let ends = number(range.start).zip(number(range.end));
+    ends.into_iter().flat_map(|(start, end)| start..=end).map(|n| IpAddr::V4(n.into()))
+}

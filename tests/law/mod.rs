@@ -1,0 +1,461 @@
+//! The laws and what they are tried on: random pods, and mutants of the ports.
+
+use std::collections::BTreeSet;
+
+use manifold::engine::add::add;
+use manifold::engine::check::check;
+use manifold::engine::del::{Detach, Scope, Unrecorded, del};
+use manifold::engine::gc::gc;
+use manifold::engine::ports::{Entry, Guard, Hands, Holder, Journal, Patience, Probe, Site, Undo};
+use manifold::engine::record::{Phase, Record};
+use manifold::engine::Node;
+use manifold::model::fault::{Fault, Outcome};
+use manifold::model::{Attachment, ContainerId, FaultKind, Network, Object, Owner, PluginConf, Role};
+use manifold::plan::claim::Claim;
+use manifold::plan::step::{Progress, Step, UndoRank};
+use manifold::sim::{Fuse, Moment, SimLink, SimNode, World};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+/// How one port is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// Not at all.
+    None,
+    /// Undoing a link takes whatever has its name.
+    NoOwnerMark,
+    /// A record is only written when all is done.
+    RecordAfterEffects,
+    /// Undoing stops at the first error.
+    StopsAtFirstError,
+    /// Claims are given to everybody.
+    NoClaim,
+    /// Undoing forgets addresses.
+    LeavesLeases,
+    /// Undoing fails without the pod's namespace.
+    NeedsNetns,
+    /// CHECK looks at nothing.
+    BlindCheck,
+}
+
+/// A node with one port broken.
+struct Broken<'a> {
+    sim: &'a SimNode,
+    mutant: Mutant,
+}
+
+impl Broken<'_> {
+    fn node(&self) -> Node<'_> {
+        Node { probe: self.sim, hands: self, journal: self }
+    }
+}
+
+impl Hands for Broken<'_> {
+    fn apply(&self, site: Site<'_>, step: &mut Step, progress: &mut Progress) -> Outcome<()> {
+        self.sim.apply(site, step, progress)
+    }
+
+    fn revert(&self, steps: &[Undo<'_>]) -> Vec<Outcome<()>> {
+        let failed = || Err(Fault::new(FaultKind::Kernel, "not undone"));
+        let mut stopped = false;
+        let mut answers = Vec::new();
+        for undo in steps {
+            let answer = match (self.mutant, undo.step) {
+                (Mutant::LeavesLeases, Step::Lease(_)) => Ok(()),
+                (Mutant::NeedsNetns, _) if undo.site.netns.is_none() => failed(),
+                (Mutant::StopsAtFirstError, _) if stopped => failed(),
+                (Mutant::NoOwnerMark, Step::Link(_)) => {
+                    let name = undo.site.attachment.owner.ifname.to_string();
+                    self.sim.meddle(|world| world.links.retain(|(_, n), _| *n != name));
+                    Ok(())
+                }
+                _ => self.sim.revert(std::slice::from_ref(undo)).remove(0),
+            };
+            stopped |= answer.is_err();
+            answers.push(answer);
+        }
+        answers
+    }
+
+    fn holds(&self, site: Site<'_>, step: &Step) -> Outcome<()> {
+        if self.mutant == Mutant::BlindCheck { Ok(()) } else { self.sim.holds(site, step) }
+    }
+
+    fn status(&self, network: &Network, plugin: &PluginConf) -> Outcome<()> {
+        self.sim.status(network, plugin)
+    }
+
+    fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
+        Hands::gc(self.sim, network, plugin, valid)
+    }
+}
+
+impl Journal for Broken<'_> {
+    fn lock(&self, container: &ContainerId, patience: Patience) -> Outcome<Box<dyn Guard>> {
+        self.sim.lock(container, patience)
+    }
+
+    fn entries(&self, container: &ContainerId) -> Outcome<Vec<Entry>> {
+        self.sim.entries(container)
+    }
+
+    fn put(&self, record: &Record) -> Outcome<()> {
+        match (self.mutant, record.phase) {
+            (Mutant::RecordAfterEffects, Phase::Pending) => Ok(()),
+            _ => self.sim.put(record),
+        }
+    }
+
+    fn remove(&self, owner: &Owner) -> Outcome<()> {
+        self.sim.remove(owner)
+    }
+
+    fn set_aside(&self, owner: &Owner) -> Outcome<()> {
+        self.sim.set_aside(owner)
+    }
+
+    fn containers(&self) -> Outcome<Vec<ContainerId>> {
+        self.sim.containers()
+    }
+
+    fn claim(&self, claim: &Claim, owner: &Owner) -> Outcome<Holder> {
+        if self.mutant == Mutant::NoClaim { Ok(Holder::You) } else { self.sim.claim(claim, owner) }
+    }
+
+    fn release(&self, claim: &Claim, owner: &Owner) -> Outcome<()> {
+        self.sim.release(claim, owner)
+    }
+}
+
+/// A random pod among random neighbours, and when things go wrong.
+#[derive(Debug, Clone)]
+pub struct Case {
+    chains: Vec<Chain>,
+    neighbours: Vec<Vec<Chain>>,
+    first: u32,
+    second: u32,
+    moment: Moment,
+    foreign: bool,
+}
+
+/// The networks an attachment can be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chain {
+    Leased,
+    Fixed,
+    Layer2,
+    Tuned,
+    TwoRanges,
+    Vlan(u16),
+    Exec,
+}
+
+/// Random cases.
+pub fn case() -> impl Strategy<Value = Case> {
+    let chain = prop_oneof![
+        Just(Chain::Leased),
+        Just(Chain::Fixed),
+        Just(Chain::Layer2),
+        Just(Chain::Tuned),
+        Just(Chain::TwoRanges),
+        (1u16..4).prop_map(Chain::Vlan),
+        Just(Chain::Exec),
+    ];
+    let chains = proptest::collection::vec(chain, 1..5);
+    let moment = prop_oneof![Just(Moment::Before), Just(Moment::After)];
+    let neighbours = proptest::collection::vec(chains.clone(), 0..3);
+    (chains, neighbours, 0u32..40, 0u32..40, moment, any::<bool>())
+        .prop_map(|(chains, neighbours, first, second, moment, foreign)| Case {
+            chains,
+            neighbours,
+            first,
+            second,
+            moment,
+            foreign,
+        })
+        .prop_map(without_shared_vlans)
+}
+
+/// A VLAN of a master can be had once, so every one in a case gets an id of its own.
+fn without_shared_vlans(mut case: Case) -> Case {
+    let all = case.chains.iter_mut().chain(case.neighbours.iter_mut().flatten());
+    let vlans = all.filter_map(|chain| if let Chain::Vlan(id) = chain { Some(id) } else { None });
+    for (id, number) in vlans.zip(1..) {
+        *id = number;
+    }
+    case
+}
+
+impl Chain {
+    fn network(self) -> Network {
+        let leased = r#""ipam":{"type":"host-local","ranges":[[{"subnet":"10.1.0.0/24"}]]}"#;
+        let both = r#""ipam":{"type":"host-local","ranges":[[{"subnet":"10.2.0.0/24"}],[{"subnet":"10.3.0.0/24"}]]}"#;
+        let fixed = r#""ipam":{"type":"static","addresses":[{"address":"10.9.0.5/24","gateway":"10.9.0.1"}],"routes":[{"dst":"10.8.0.0/16"}]}"#;
+        let plugins = match self {
+            Self::Leased => format!(r#"{{"type":"macvlan","master":"ens1",{leased}}}"#),
+            Self::Fixed => format!(r#"{{"type":"macvlan","master":"ens1","mode":"private",{fixed}}}"#),
+            Self::Layer2 => r#"{"type":"macvlan","master":"ens2"}"#.to_owned(),
+            Self::Tuned => format!(r#"{{"type":"macvlan","master":"ens1",{leased}}},{{"type":"tuning"}}"#),
+            Self::TwoRanges => format!(r#"{{"type":"macvlan","master":"ens2","ipam":{{"type":"dhcp"}}}},{{"type":"tuning"}},{{"type":"macvlan","master":"ens2","native":false,{both}}}"#),
+            Self::Vlan(id) => format!(r#"{{"type":"vlan","master":"ens1","vlanId":{id},{both}}}"#),
+            Self::Exec => r#"{"type":"bridge"},{"type":"tuning"}"#.to_owned(),
+        };
+        let list = format!(r#"{{"cniVersion":"1.1.0","name":"{}","plugins":[{plugins}]}}"#, format!("{self:?}").replace(['(', ')'], "-"));
+        Network::parse(list.as_bytes(), None).unwrap()
+    }
+}
+
+/// The attachments of a pod.
+fn pod(name: &str, chains: &[Chain]) -> Vec<Attachment> {
+    let each = chains.iter().enumerate().map(|(n, chain)| {
+        let ifname = if n == 0 { "eth0".to_owned() } else { format!("net{n}") };
+        Attachment {
+            owner: Owner { container: name.parse().unwrap(), ifname: ifname.parse().unwrap() },
+            netns: Some(format!("/ns/{name}").parse().unwrap()),
+            role: if n == 0 { Role::Default } else { Role::Additional },
+            label: format!("{chain:?}"),
+            network: chain.network(),
+            args: Default::default(),
+            capabilities: Object::default(),
+        }
+    });
+    each.collect()
+}
+
+fn detach(node: &Node<'_>, name: &str) -> Outcome<()> {
+    let container = name.parse().unwrap();
+    del(node, &Detach { container: &container, scope: Scope::Sandbox, configured: &[], unrecorded: Unrecorded::Skip })
+}
+
+/// A node on which the neighbours of a case are attached.
+fn stage(case: &Case) -> SimNode {
+    let sim = SimNode::with_masters(&["ens1", "ens2"]);
+    for (n, chains) in case.neighbours.iter().enumerate() {
+        let name = format!("neighbour{n}");
+        sim.make_netns(&format!("/ns/{name}"));
+        add(&sim.node(), pod(&name, chains)).unwrap();
+    }
+    sim.make_netns("/ns/pod");
+    sim
+}
+
+fn must(done: Outcome<()>, what: &str) -> Result<(), TestCaseError> {
+    done.map_err(|fault| TestCaseError::fail(format!("{what}: {fault}; also {:?}", fault.companions())))
+}
+
+fn same(now: &World, before: &World, what: &str) -> Result<(), TestCaseError> {
+    prop_assert_eq!(now, before, "{}", what);
+    Ok(())
+}
+
+pub fn add_then_del_twice_is_nothing(case: &Case, mutant: Mutant) -> Result<(), TestCaseError> {
+    let sim = stage(case);
+    let broken = Broken { sim: &sim, mutant };
+    let before = sim.world();
+
+    must(add(&broken.node(), pod("pod", &case.chains)).map(drop), "add")?;
+    prop_assert_ne!(sim.world(), before.clone());
+    must(detach(&broken.node(), "pod"), "del")?;
+    same(&sim.world(), &before, "after del")?;
+    must(detach(&broken.node(), "pod"), "second del")?;
+
+    same(&sim.world(), &before, "after the second del")
+}
+
+pub fn a_refused_step_leaves_nothing(case: &Case, mutant: Mutant) -> Result<(), TestCaseError> {
+    let sim = stage(case);
+    let broken = Broken { sim: &sim, mutant };
+    let before = sim.world();
+
+    sim.light(Fuse::Refuse(case.first % 16, case.moment));
+    let refused = add(&broken.node(), pod("pod", &case.chains)).is_err();
+
+    if refused {
+        same(&sim.world(), &before, "after a refused add")?;
+    }
+    Ok(())
+}
+
+pub fn a_crash_leaves_nothing(case: &Case, mutant: Mutant) -> Result<(), TestCaseError> {
+    let sim = stage(case);
+    let broken = Broken { sim: &sim, mutant };
+    let before = sim.world();
+
+    sim.light(Fuse::Kill(case.first, case.moment));
+    drop(add(&broken.node(), pod("pod", &case.chains)));
+    sim.revive();
+    sim.light(Fuse::Kill(case.second, case.moment));
+    drop(detach(&broken.node(), "pod"));
+    sim.revive();
+    must(detach(&broken.node(), "pod"), "del")?;
+
+    // A claim without a record binds nobody: the next who wants it takes it.
+    let mut now = sim.world();
+    now.claims.retain(|_, owner| before.records.contains_key(owner));
+    same(&now, &before, "after recovery")?;
+    must(add(&broken.node(), pod("pod", &case.chains)).map(drop), "add again")?;
+    must(detach(&broken.node(), "pod"), "del again")?;
+    same(&sim.world(), &before, "after add and del again")
+}
+
+pub fn a_vanished_pod_gives_everything_back(case: &Case, mutant: Mutant) -> Result<(), TestCaseError> {
+    let sim = stage(case);
+    let broken = Broken { sim: &sim, mutant };
+    let before = sim.world();
+    add(&broken.node(), pod("pod", &case.chains)).unwrap();
+
+    if case.foreign {
+        sim.remove_netns("/ns/pod");
+        must(detach(&broken.node(), "pod"), "del")?;
+        return same(&sim.world(), &before, "after del without netns");
+    }
+    sim.reboot();
+    must(detach(&broken.node(), "pod"), "del")?;
+    let expected = World { links: Default::default(), ..before };
+    same(&sim.world(), &expected, "after del behind a reboot")
+}
+
+pub fn check_sees_each_loss(case: &Case, mutant: Mutant) -> Result<(), TestCaseError> {
+    let sim = stage(case);
+    let broken = Broken { sim: &sim, mutant };
+    let container: ContainerId = "pod".parse().unwrap();
+    let attachments = pod("pod", &case.chains);
+    let owners: Vec<Owner> = attachments.iter().map(|a| a.owner.clone()).collect();
+    add(&broken.node(), attachments).unwrap();
+    must(check(&broken.node(), &container, &owners), "check")?;
+
+    let before = sim.world();
+    sim.meddle(|world| lose(world, &container, case.first as usize));
+
+    if sim.world() != before {
+        prop_assert!(check(&broken.node(), &container, &owners).is_err(), "a loss went unseen");
+    }
+    Ok(())
+}
+
+/// Takes the n-th thing of a container away.
+fn lose(world: &mut World, container: &ContainerId, n: usize) {
+    let leases: Vec<_> = world.leases.iter().filter(|(_, o)| o.container == *container).map(|(k, _)| k.clone()).collect();
+    let plugins: Vec<_> = world.plugins.iter().filter(|(o, _)| o.container == *container).cloned().collect();
+    let records: Vec<_> = world.records.keys().filter(|o| o.container == *container).cloned().collect();
+    let ours = |l: &SimLink| l.group == manifold::plan::mark::link_group(container);
+    let links: Vec<_> = world.links.iter().filter(|(_, l)| ours(l)).map(|(k, _)| k.clone()).collect();
+    let all = leases.len() + plugins.len() + records.len() + 2 * links.len();
+    let mut n = n % all;
+    if n < leases.len() {
+        world.leases.remove(&leases[n]);
+        return;
+    }
+    n -= leases.len();
+    if n < plugins.len() {
+        world.plugins.remove(&plugins[n]);
+        return;
+    }
+    n -= plugins.len();
+    if n < records.len() {
+        world.records.remove(&records[n]);
+        return;
+    }
+    n -= records.len();
+    if n < links.len() {
+        world.links.remove(&links[n]);
+        return;
+    }
+    world.links.get_mut(&links[n - links.len()]).unwrap().addresses.clear();
+}
+
+pub fn one_stuck_step_does_not_keep_the_others(case: &Case, mutant: Mutant) -> Result<(), TestCaseError> {
+    let sim = stage(case);
+    let broken = Broken { sim: &sim, mutant };
+    let before = sim.world();
+    let attachments = pod("pod", &case.chains);
+    let stuck = attachments[case.first as usize % attachments.len()].owner.clone();
+    let rank = [UndoRank::Plugin, UndoRank::Link, UndoRank::Lease][case.second as usize % 3];
+    add(&broken.node(), attachments).unwrap();
+
+    sim.light(Fuse::Stick(rank, stuck.ifname.clone()));
+    let answer = detach(&broken.node(), "pod");
+
+    let left: BTreeSet<Owner> = sim.world().records.into_keys().filter(|o| !before.records.contains_key(o)).collect();
+    match answer {
+        Ok(()) => same(&sim.world(), &before, "nothing was stuck")?,
+        Err(_) => prop_assert_eq!(left, BTreeSet::from([stuck.clone()]), "the record of what is stuck stays, and no other"),
+    }
+    sim.light(Fuse::None);
+    must(detach(&broken.node(), "pod"), "del once it is loose")?;
+    same(&sim.world(), &before, "after the second del")
+}
+
+pub fn neighbours_do_not_feel_it(case: &Case, mutant: Mutant) -> Result<(), TestCaseError> {
+    let sim = stage(case);
+    let broken = Broken { sim: &sim, mutant };
+    if case.foreign {
+        sim.add_foreign_link("/ns/pod", if case.chains.len() > 1 { "net1" } else { "eth0" });
+    }
+    let before = sim.world();
+
+    sim.light(Fuse::Refuse(case.first % 16, case.moment));
+    drop(add(&broken.node(), pod("pod", &case.chains)));
+    sim.light(Fuse::Kill(case.second, case.moment));
+    drop(add(&broken.node(), pod("pod", &case.chains)));
+    sim.revive();
+    must(detach(&broken.node(), "pod"), "del")?;
+
+    let mut now = sim.world();
+    now.claims.retain(|_, owner| before.records.contains_key(owner));
+    same(&now, &before, "the neighbours")?;
+    for n in 0..case.neighbours.len() {
+        let container = format!("neighbour{n}").parse().unwrap();
+        must(check(&sim.node(), &container, &[]), "a neighbour's check")?;
+    }
+    Ok(())
+}
+
+pub fn a_device_changes_hands(case: &Case, mutant: Mutant) -> Result<(), TestCaseError> {
+    let sim = stage(case);
+    let broken = Broken { sim: &sim, mutant };
+    let chains: Vec<Chain> = [Chain::Vlan(100)].into_iter().chain(case.chains.iter().copied()).collect();
+    sim.make_netns("/ns/next");
+    add(&broken.node(), pod("pod", &chains)).unwrap();
+
+    // While the first pod is there, the second waits.
+    let refused = add(&broken.node(), pod("next", &[Chain::Vlan(100)])).unwrap_err();
+    prop_assert_eq!(refused.kind(), FaultKind::TryLater, "{}", refused);
+
+    // Once it is gone, its device is free, whatever became of its DEL.
+    sim.remove_netns("/ns/pod");
+    must(add(&broken.node(), pod("next", &[Chain::Vlan(100)])).map(drop), "add of the next pod")?;
+    must(detach(&broken.node(), "pod"), "late del")?;
+
+    let next: ContainerId = "next".parse().unwrap();
+    must(check(&broken.node(), &next, &[]), "check of the next pod")?;
+    let claim = Claim::new("vlan 100 on ens1").unwrap();
+    prop_assert_eq!(sim.world().claims.get(&claim).map(|o| &o.container), Some(&next));
+    must(detach(&broken.node(), "next"), "del of the next pod")
+}
+
+pub fn gc_prunes_the_rest(case: &Case) -> Result<(), TestCaseError> {
+    let sim = stage(case);
+    let before = sim.world();
+    let valid: Vec<Owner> = before.records.keys().cloned().collect();
+
+    sim.light(Fuse::Kill(case.first, case.moment));
+    drop(add(&sim.node(), pod("pod", &case.chains)));
+    sim.revive();
+    must(gc(&sim.node(), &valid, &[]), "gc")?;
+
+    let mut now = sim.world();
+    now.claims.retain(|_, owner| before.records.contains_key(owner));
+    same(&now, &before, "after gc")
+}
+
+pub fn records_round_trip(case: &Case) -> Result<(), TestCaseError> {
+    let sim = stage(case);
+    add(&sim.node(), pod("pod", &case.chains)).unwrap();
+    for (owner, bytes) in sim.world().records {
+        let record: Record = serde_json::from_slice(&bytes).unwrap();
+        prop_assert_eq!(&record.attachment.owner, &owner);
+        prop_assert_eq!(serde_json::to_vec(&record).unwrap(), bytes);
+    }
+    Ok(())
+}
