@@ -5,6 +5,7 @@
 pub mod args;
 pub mod attachment;
 pub mod call;
+pub mod cidr;
 pub mod dialect;
 pub mod fault;
 pub mod ids;
