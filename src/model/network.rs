@@ -126,6 +126,17 @@ impl RawValueEq {
     pub fn get(&self) -> &str {
         self.0.get()
     }
+
+    /// The value, to be set in an [`Object`].
+    pub fn raw(&self) -> &RawValue {
+        &self.0
+    }
+}
+
+impl From<Box<RawValue>> for RawValueEq {
+    fn from(raw: Box<RawValue>) -> Self {
+        Self(raw)
+    }
 }
 
 impl PartialEq for RawValueEq {
