@@ -59,7 +59,7 @@ pub fn write(result: &CniResult, version: CniVersion) -> Outcome<Vec<u8>> {
 /// The result in a version, compact: what `prevResult` is set to.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn raw(result: &CniResult, version: CniVersion) -> Outcome<Box<RawValue>> {
     let form = write::Form::of(canonical(result.clone()), version)?;
     serde_json::value::to_raw_value(&form).map_err(unwritable)
