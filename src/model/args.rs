@@ -24,6 +24,12 @@ impl CniArgs {
         }
     }
 
+    /// Reads what is `K=V` and passes over the rest: for a DEL, which must not fail for it.
+    pub fn what_is_readable(text: &str) -> Self {
+        let pairs = text.split(';').filter_map(|part| part.split_once('='));
+        Self(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    }
+
     /// The pairs, in order.
     pub fn pairs(&self) -> &[(String, String)] {
         &self.0
@@ -74,5 +80,6 @@ mod tests {
     #[test]
     fn a_word_without_a_value_is_refused() {
         assert_eq!("a;b=c".parse::<CniArgs>().unwrap_err().kind(), FaultKind::Environment);
+        assert_eq!(CniArgs::what_is_readable("a;b=c;;d=e=f").to_string(), "b=c;d=e=f");
     }
 }

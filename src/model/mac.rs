@@ -1,4 +1,4 @@
-//! Ethernet addresses.
+//! Hardware addresses: those of Ethernet, and the longer ones that only travel through.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,24 +47,42 @@ impl FromStr for MacAddr {
             Fault::new(FaultKind::Config, format!("{text:?} is not an Ethernet address"))
                 .remedy("write six bytes such as \"02:00:5e:10:00:01\"")
         };
-        let digits = if text.contains(':') {
-            grouped(text, ':', 2)
-        } else if text.contains('-') {
-            grouped(text, '-', 2)
-        } else {
-            grouped(text, '.', 4)
-        };
+        let digits = digits(text).filter(|d| d.len() == 12);
         let number = digits.and_then(|d| u64::from_str_radix(&d, 16).ok()).ok_or_else(wrong)?;
         let [_, _, a, b, c, d, e, f] = number.to_be_bytes();
         Self::new([a, b, c, d, e, f])
     }
 }
 
-/// The twelve hexadecimal digits of `text`, if it is groups of `size` of them with `mark` between.
-fn grouped(text: &str, mark: char, size: usize) -> Option<String> {
+/// A hardware address of six, eight or twenty bytes (Ethernet, EUI-64, IP over InfiniBand) in one of the three
+/// spellings of [`MacAddr`], as lower-case text with colons. Whether a link can carry it is not looked at.
+///
+/// # Errors
+/// Anything else ([`FaultKind::Config`]).
+pub fn hardware_address(text: &str) -> Result<String, Fault> {
+    let digits = digits(text).filter(|d| matches!(d.len(), 12 | 16 | 40)).ok_or_else(|| {
+        Fault::new(FaultKind::Config, format!("{text:?} is not a hardware address"))
+            .remedy("write six, eight or twenty bytes such as \"02:00:5e:10:00:01\"")
+    })?;
+    let mut spelled = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && n % 2 == 0 {
+            spelled.push(':');
+        }
+        spelled.push(digit.to_ascii_lowercase());
+    }
+    Ok(spelled)
+}
+
+/// The hexadecimal digits of `text`, if it is one of the three spellings, of any length.
+fn digits(text: &str) -> Option<String> {
+    let (mark, size) = match text {
+        _ if text.contains(':') => (':', 2),
+        _ if text.contains('-') => ('-', 2),
+        _ => ('.', 4),
+    };
     let fits = text.split(mark).all(|g| g.len() == size && g.bytes().all(|b| b.is_ascii_hexdigit()));
-    let digits = text.replace(mark, "");
-    (fits && digits.len() == 12).then_some(digits)
+    fits.then(|| text.replace(mark, ""))
 }
 
 impl TryFrom<String> for MacAddr {
@@ -115,6 +133,22 @@ mod tests {
             "é2:00:5e:10:00:01",
         ] {
             assert!(text.parse::<MacAddr>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn longer_addresses_are_spelled_alike() {
+        for (text, want) in [
+            ("0200.5E10.0001", "02:00:5e:10:00:01"),
+            ("02-00-5E-10-00-01-02-03", "02:00:5e:10:00:01:02:03"),
+            ("01:00:5e:00:00:01", "01:00:5e:00:00:01"),
+        ] {
+            assert_eq!(hardware_address(text).unwrap(), want);
+        }
+        let infiniband = vec!["0a"; 20].join(":");
+        assert_eq!(hardware_address(&infiniband.replace(':', "-")).unwrap(), infiniband);
+        for bad in ["", "02", "02:00:5e:10:00:01:02", "0200.5e10", "02:00-5e:10:00:01"] {
+            assert_eq!(hardware_address(bad).unwrap_err().kind(), FaultKind::Config, "{bad}");
         }
     }
 

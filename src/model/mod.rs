@@ -5,6 +5,7 @@
 pub mod args;
 pub mod attachment;
 pub mod call;
+pub mod cidr;
 pub mod dialect;
 pub mod fault;
 pub mod ids;
@@ -16,10 +17,12 @@ pub mod selection;
 pub mod version;
 
 pub use attachment::{Attachment, Owner, Role};
+pub use call::{Call, Request};
 pub use fault::{Fault, FaultKind};
 pub use ids::{ContainerId, IfName, NetnsPath, NetworkName, PluginType};
 pub use mac::MacAddr;
 pub use network::{Network, PluginConf};
 pub use object::Object;
 pub use result::CniResult;
+pub use selection::Selection;
 pub use version::CniVersion;

@@ -126,6 +126,17 @@ impl RawValueEq {
     pub fn get(&self) -> &str {
         self.0.get()
     }
+
+    /// The value, to be set in an [`Object`].
+    pub fn raw(&self) -> &RawValue {
+        &self.0
+    }
+}
+
+impl From<Box<RawValue>> for RawValueEq {
+    fn from(raw: Box<RawValue>) -> Self {
+        Self(raw)
+    }
 }
 
 impl PartialEq for RawValueEq {
@@ -181,22 +192,14 @@ impl Network {
     /// # Errors
     /// No JSON object; no valid name; a version we do not speak; no plugin; a plugin without `type`.
     pub fn parse(bytes: &[u8], default_name: Option<&str>) -> Outcome<Self> {
-        let network = Self::parse_open(bytes, default_name)?;
-        if network.plugins.is_empty() {
-            return Err(Fault::new(
-                FaultKind::Config,
-                format!("network {:?} has no plugins", network.name.as_str()),
-            )
-            .remedy("name at least one plugin in \"plugins\""));
-        }
-        Ok(network)
+        Self::parse_open(bytes, default_name)?.complete()
     }
 
-    /// As [`Network::parse`], for a list whose plugins may come from files beside it (specification 1.1.0,
-    /// `loadOnlyInlinedPlugins`): here an absent `plugins` is an empty chain.
+    /// As [`Network::parse`], for a list whose plugins may come from files beside it (specification 1.1.0, section 1,
+    /// `loadOnlyInlinedPlugins`): an absent `plugins` is an empty chain, to be appended to and completed.
     ///
     /// # Errors
-    /// As [`Network::parse`]; also `loadOnlyInlinedPlugins` without `plugins`, and an empty `plugins`.
+    /// As [`Network::parse`], but for an absent `plugins`. One that is written and empty is refused.
     pub fn parse_open(bytes: &[u8], default_name: Option<&str>) -> Outcome<Self> {
         let whole = Object::parse(bytes, "the network's configuration")?;
         let source = serde_json::from_slice(bytes).map(RawValueEq).map_err(|cause| {
@@ -218,6 +221,32 @@ impl Network {
             plugins,
             source,
         })
+    }
+
+    /// Appends the plugin of a file beside the list, unless the list wants to be left alone
+    /// (`loadOnlyInlinedPlugins`).
+    pub fn append(&mut self, plugin: PluginConf) {
+        if !self.only_inlined {
+            self.plugins.push(plugin);
+        }
+    }
+
+    /// The network, once all its plugins are there.
+    ///
+    /// # Errors
+    /// No plugin at all, or more than [`MAX_CHAIN`].
+    pub fn complete(self) -> Outcome<Self> {
+        let (found, remedy) = match self.plugins.len() {
+            0 if self.only_inlined => (
+                "no plugins".to_owned(),
+                "name at least one in \"plugins\", or drop \"loadOnlyInlinedPlugins\"".to_owned(),
+            ),
+            0 => ("no plugins".to_owned(), "name at least one in \"plugins\"".to_owned()),
+            n if n > MAX_CHAIN => (format!("{n} plugins"), format!("use at most {MAX_CHAIN}")),
+            _ => return Ok(self),
+        };
+        let what = format!("network {:?} has {found}", self.name.as_str());
+        Err(Fault::new(FaultKind::Config, what).remedy(remedy))
     }
 }
 
@@ -242,3 +271,6 @@ impl fmt::Display for Network {
         write!(f, "{} ({})", self.name, kinds.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,8 +43,12 @@ impl Object {
 
     /// The value of a key in any letter case; of several, the last. `null` counts as absent.
     pub fn find(&self, key: &str) -> Option<&RawValue> {
-        let (_, value) = self.entries.iter().rev().find(|(k, _)| k.eq_ignore_ascii_case(key))?;
-        (value.get() != "null").then_some(value.as_ref())
+        self.find_or_null(key).filter(|value| value.get() != "null")
+    }
+
+    /// As [`Object::find`], where `null` is a value like others.
+    pub fn find_or_null(&self, key: &str) -> Option<&RawValue> {
+        self.entries.iter().rev().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v.as_ref())
     }
 
     /// Sets a key: in place where it stands (in any letter case), else at the end.

@@ -78,6 +78,13 @@ impl CniVersion {
     }
 }
 
+/// The answer to VERSION: one line of JSON with its newline. As the reference library's, it is always labelled with the
+/// newest version (specification 1.1.0, section 2, "VERSION").
+pub fn version_reply() -> String {
+    let known = CniVersion::ALL.map(|v| format!("{:?}", v.as_str())).join(",");
+    format!("{{\"cniVersion\":{:?},\"supportedVersions\":[{known}]}}\n", CniVersion::NEWEST.as_str())
+}
+
 /// `1.2.3` as numbers; one to three of them.
 fn numbers(text: &str) -> Option<Vec<u32>> {
     let parts: Vec<u32> = text.split('.').map(|n| n.parse().ok()).collect::<Option<_>>()?;
@@ -128,6 +135,14 @@ mod tests {
 
     fn list(entries: &[&str]) -> Vec<String> {
         entries.iter().map(|e| (*e).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_version_reply_is_one_line() {
+        assert_eq!(
+            version_reply(),
+            "{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.1.0\",\"0.2.0\",\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n"
+        );
     }
 
     #[test]
