@@ -18,15 +18,21 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 type Law = fn(&Case, Mutant) -> Result<(), TestCaseError>;
 
+/// `PROPTEST_CASES` asks for more.
+fn config() -> Config {
+    let asked = Config { failure_persistence: None, ..Config::default() };
+    Config { cases: asked.cases.max(1200), ..asked }
+}
+
 /// The law holds for every case.
 fn stands(law: Law) {
-    let mut runner = TestRunner::new(Config { cases: 4000, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(config());
     runner.run(&case(), |case| law(&case, Mutant::None)).unwrap();
 }
 
 /// Some case shows that the mutant breaks the law.
 fn falls_to(mutant: Mutant, law: Law) {
-    let config = Config { cases: 4000, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+    let config = Config { max_shrink_iters: 0, ..config() };
     let broken = TestRunner::new(config).run(&case(), |case| law(&case, mutant));
     assert!(broken.is_err(), "{mutant:?} goes unnoticed");
 }
@@ -80,7 +86,7 @@ fn a_device_changes_hands_cleanly_and_a_late_del_harms_nobody() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn gc_undoes_what_is_not_valid_and_nothing_else(case in case()) {

@@ -114,30 +114,28 @@ fn clear_the_way(node: &Node<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32
 
 /// Makes one attachment: claim, survey, plan, record, apply, mark.
 fn attach(node: &Node<'_>, read: &Read, blank: Record) -> Outcome<Record> {
-    let named = |fault: Fault| {
-        let attachment = &read.attachment;
-        fault.while_doing(format!(
-            "cannot attach {:?} ({})",
-            attachment.owner.ifname.as_str(),
-            attachment.label
-        ))
-    };
-    let claims = read.claims().map_err(named)?;
-    claim::take(node, &claims, &read.attachment.owner).map_err(named)?;
-    let mut record = Record { claims, ..blank };
-    let planned = read.plan(node).and_then(|steps| {
-        record.steps = steps;
-        node.journal.put(&record)
-    });
-    if let Err(fault) = planned {
-        let failed =
-            record.claims.iter().filter_map(|c| node.journal.release(c, &record.attachment.owner).err());
-        return Err(named(fault.along_with(failed.collect::<Vec<_>>())));
-    }
-    match apply(node, &mut record) {
+    let mut record = blank;
+    match claim_plan_and_apply(node, read, &mut record) {
         Ok(()) => Ok(record),
-        Err(fault) => Err(named(fault).along_with(undo(node, &[undo::Entry::Journalled(&record)]))),
+        Err(fault) => {
+            let attachment = &record.attachment;
+            let named =
+                format!("cannot attach {:?} ({})", attachment.owner.ifname.as_str(), attachment.label);
+            Err(fault.while_doing(named).along_with(undo(node, &[undo::Entry::Journalled(&record)])))
+        }
     }
+}
+
+fn claim_plan_and_apply(node: &Node<'_>, read: &Read, record: &mut Record) -> Outcome<()> {
+    record.claims = read.claims()?;
+    if !record.claims.is_empty() {
+        // A claim is an effect too: whoever finds it after a crash must find its record.
+        node.journal.put(record)?;
+        claim::take(node, &record.claims, &record.attachment.owner)?;
+    }
+    record.steps = read.plan(node)?;
+    node.journal.put(record)?;
+    apply(node, record)
 }
 
 /// Applies the steps in order and marks the record as attached.

@@ -8,18 +8,12 @@ use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, Owner};
 use crate::plan::claim::Claim;
 
-/// Takes every claim for an owner, or none.
+/// Takes every claim for an owner. If that fails half-way, undoing its record gives up what was taken.
 ///
 /// # Errors
 /// [`FaultKind::TryLater`] while the sandbox of another holder is there.
 pub(super) fn take(node: &Node<'_>, claims: &[Claim], owner: &Owner) -> Outcome<()> {
-    for (taken, claim) in claims.iter().enumerate() {
-        if let Err(fault) = take_one(node, claim, owner) {
-            let failed = claims.iter().take(taken).filter_map(|c| node.journal.release(c, owner).err());
-            return Err(fault.along_with(failed.collect::<Vec<_>>()));
-        }
-    }
-    Ok(())
+    claims.iter().try_for_each(|claim| take_one(node, claim, owner))
 }
 
 fn take_one(node: &Node<'_>, claim: &Claim, owner: &Owner) -> Outcome<()> {
@@ -47,7 +41,7 @@ fn evict(node: &Node<'_>, claim: &Claim, holder: &Owner, owner: &Owner) -> Outco
         Entry::Whole(_) | Entry::Broken(..) => None,
     });
     let Some(record) = record else {
-        // Claimed, but never recorded: whoever did it died in between, and had no effect on the node.
+        // Nobody stands behind the claim: its record was set aside.
         return node.journal.release(claim, holder);
     };
     if node.living_netns(&record).is_some() {

@@ -3,7 +3,7 @@
 use super::Node;
 use super::ports::{Entry, Patience};
 use super::record::{FORMAT, Phase, Record};
-use super::survey::{self};
+use super::survey;
 use super::undo::{self, undo};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, ContainerId, IfName, Owner};
@@ -36,14 +36,13 @@ pub enum Unrecorded {
 }
 
 /// A DEL.
-#[derive(Debug)]
 pub struct Detach<'a> {
     /// The sandbox.
     pub container: &'a ContainerId,
     /// Which attachments.
     pub scope: Scope,
-    /// The attachments as today's configuration would make them; used only where a record is lost.
-    pub configured: &'a [Attachment],
+    /// The attachments as today's configuration would make them; asked for only where a record is lost.
+    pub configured: &'a dyn Fn() -> Vec<Attachment>,
     /// What to do for those of them that have no record.
     pub unrecorded: Unrecorded,
 }
@@ -67,15 +66,19 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<()> {
             Entry::Whole(_) | Entry::Broken(..) => {}
         }
     }
-    let lost = |a: &&Attachment| match detach.unrecorded {
-        _ if broken.contains(&a.owner) => true,
+    let lost = |owner: &Owner| match detach.unrecorded {
+        _ if broken.contains(owner) => true,
         Unrecorded::Skip => false,
         Unrecorded::Trace => {
-            detach.scope.covers(&a.owner) && !records.iter().any(|r| r.attachment.owner == a.owner)
+            detach.scope.covers(owner) && !records.iter().any(|r| r.attachment.owner == *owner)
         }
     };
+    let configured = match (detach.unrecorded, broken.as_slice()) {
+        (Unrecorded::Skip, []) => Vec::new(),
+        (Unrecorded::Skip | Unrecorded::Trace, _) => (detach.configured)(),
+    };
     let made_up: Vec<Record> =
-        detach.configured.iter().filter(lost).map(|a| trace(node, a)).collect::<Outcome<_>>()?;
+        configured.into_iter().filter(|a| lost(&a.owner)).map(|a| trace(node, a)).collect::<Outcome<_>>()?;
     let whole = records.iter().map(undo::Entry::Journalled);
     let entries: Vec<_> = whole.chain(made_up.iter().map(undo::Entry::MadeUp)).collect();
     let mut faults = undo(node, &entries);
@@ -84,14 +87,14 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<()> {
 }
 
 /// A record of what an attachment would have made, for want of the real one.
-fn trace(node: &Node<'_>, attachment: &Attachment) -> Outcome<Record> {
-    let read = survey::read(attachment.clone())?;
+fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> {
+    let read = survey::read(attachment)?;
     Ok(Record {
         format: FORMAT,
         phase: Phase::Detaching,
         order: 0,
         boot: node.probe.boot_id()?,
-        netns: attachment.netns.as_ref().and_then(|path| node.netns_id(path)),
+        netns: read.attachment.netns.as_ref().and_then(|path| node.netns_id(path)),
         steps: read.traces(),
         claims: Vec::new(),
         result: None,

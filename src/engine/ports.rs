@@ -7,6 +7,7 @@ use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, CniResult, ContainerId, IfName, NetnsPath, Network, Owner, PluginConf};
 use crate::plan::claim::Claim;
 use crate::plan::facts::{Answer, Question};
+use crate::plan::resolve::Named;
 use crate::plan::step::{Progress, Step};
 
 /// Which network namespace a path stood for: the device and inode number of its file on nsfs.
@@ -101,6 +102,15 @@ pub trait Hands {
     /// # Errors
     /// The plugin's own answer, or that it could not be run.
     fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()>;
+}
+
+/// Knows networks by name.
+pub trait Networks {
+    /// The network of this name; without a namespace, of whatever namespace holds it.
+    ///
+    /// # Errors
+    /// There is none, or what is there is no network.
+    fn network(&self, namespace: Option<&str>, name: &str) -> Outcome<Named>;
 }
 
 /// What the journal holds for one attachment.

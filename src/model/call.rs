@@ -122,8 +122,6 @@ pub struct Sandbox {
     pub netns: NetnsPath,
     /// `CNI_ARGS`.
     pub args: CniArgs,
-    /// `CNI_NETNS_OVERRIDE`: the network namespace may be the caller's own (an extension of the reference library).
-    pub own_netns_allowed: bool,
 }
 
 /// A sandbox, as DEL names it.
@@ -135,8 +133,6 @@ pub struct Leaving {
     pub netns: Option<NetnsPath>,
     /// What could be read of `CNI_ARGS`.
     pub args: CniArgs,
-    /// As [`Sandbox::own_netns_allowed`].
-    pub own_netns_allowed: bool,
 }
 
 impl Call {
@@ -191,7 +187,6 @@ impl Call {
             owner: self.owner()?,
             netns: self.text("CNI_NETNS").parse()?,
             args: self.text("CNI_ARGS").parse()?,
-            own_netns_allowed: self.own_netns_allowed(),
         };
         let mut config = head.strict(command, self.plugin_dirs())?;
         config.read_prev_result()?;
@@ -204,7 +199,6 @@ impl Call {
             owner: self.owner()?,
             netns: self.text("CNI_NETNS").parse().ok(),
             args: CniArgs::what_is_readable(self.text("CNI_ARGS")),
-            own_netns_allowed: self.own_netns_allowed(),
         };
         Ok(Request::Del(leaving, head.forgiving(self.plugin_dirs())))
     }
@@ -234,11 +228,6 @@ impl Call {
             container: self.text("CNI_CONTAINERID").parse()?,
             ifname: self.text("CNI_IFNAME").parse()?,
         })
-    }
-
-    fn own_netns_allowed(&self) -> bool {
-        let value = self.text("CNI_NETNS_OVERRIDE");
-        value == "1" || value.eq_ignore_ascii_case("true")
     }
 
     fn plugin_dirs(&self) -> Vec<PathBuf> {

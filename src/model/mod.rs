@@ -14,6 +14,7 @@ pub mod network;
 pub mod object;
 pub mod result;
 pub mod selection;
+pub mod settings;
 pub mod version;
 
 pub use attachment::{Attachment, Owner, Role};

@@ -32,6 +32,22 @@ impl PluginConf {
         &self.object
     }
 
+    /// Merges arguments of the pod into `args.cni` (CNI conventions, "args"). An `args` that is no object is replaced.
+    ///
+    /// # Errors
+    /// A value that JSON cannot hold.
+    pub fn merge_args(&mut self, more: &Object) -> Outcome<()> {
+        let object_at =
+            |raw: Option<&RawValue>| raw.and_then(|r| serde_json::from_str::<Object>(r.get()).ok());
+        let mut args = object_at(self.object.find("args")).unwrap_or_default();
+        let mut cni = object_at(args.find("cni")).unwrap_or_default();
+        for (key, value) in more.iter() {
+            cni.set(key, value.to_owned());
+        }
+        args.put("cni", &cni)?;
+        self.object.put("args", &args)
+    }
+
     /// Whether the plugin asked for this capability with `"capabilities": {"name": true}`.
     pub fn wants(&self, capability: &str) -> bool {
         let Some(raw) = self.object.find("capabilities") else { return false };

@@ -9,5 +9,6 @@ pub mod ipam;
 pub mod kind;
 pub mod kinds;
 pub mod mark;
+pub mod resolve;
 pub mod step;
 pub mod virtual_link;

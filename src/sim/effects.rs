@@ -25,8 +25,12 @@ impl Hands for SimNode {
             let refused = || Err(Fault::new(FaultKind::Kernel, format!("step {turn} is refused")));
             match state.fuse {
                 Fuse::Refuse(at, Moment::Before) if at == turn => refused(),
-                Fuse::Refuse(at, Moment::After) if at == turn => state.apply(site, step, progress).and_then(|()| refused()),
-                Fuse::None | Fuse::Refuse(..) | Fuse::Kill(..) | Fuse::Stick(..) => state.apply(site, step, progress),
+                Fuse::Refuse(at, Moment::After) if at == turn => {
+                    state.apply(site, step, progress).and_then(|()| refused())
+                }
+                Fuse::None | Fuse::Refuse(..) | Fuse::Kill(..) | Fuse::Stick(..) => {
+                    state.apply(site, step, progress)
+                }
             }
         })
     }
@@ -64,15 +68,20 @@ impl State {
     fn take(&mut self, site: Site<'_>, lease: &mut LeaseStep, progress: &mut Progress) -> Outcome<()> {
         let mut held = Vec::new();
         for set in &lease.sets {
-            let free = set.iter().flat_map(|range| addresses(range).map(move |ip| (range, ip))).find(|(range, ip)| {
-                let wanted = lease.requested.is_empty() || lease.requested.contains(ip);
-                wanted && *ip != range.gateway && !self.world.leases.contains_key(&(lease.store.clone(), *ip))
-            });
+            let free = set.iter().flat_map(|range| addresses(range).map(move |ip| (range, ip))).find(
+                |(range, ip)| {
+                    let wanted = lease.requested.is_empty() || lease.requested.contains(ip);
+                    wanted
+                        && *ip != range.gateway
+                        && !self.world.leases.contains_key(&(lease.store.clone(), *ip))
+                },
+            );
             lease.held = Some(held.clone());
             let (range, ip) = free.ok_or_else(|| Fault::new(FaultKind::Exhausted, "no address is left"))?;
             self.world.leases.insert((lease.store.clone(), ip), site.attachment.owner.clone());
             held.push(ip);
-            let address = IpNetwork::new(ip, range.subnet.prefix()).map_err(|_| Fault::new(FaultKind::Config, "no prefix"))?;
+            let address = IpNetwork::new(ip, range.subnet.prefix())
+                .map_err(|_| Fault::new(FaultKind::Config, "no prefix"))?;
             progress.leased.ips.push(IpConfig { interface: None, address, gateway: Some(range.gateway) });
         }
         lease.held = Some(held);
@@ -82,7 +91,11 @@ impl State {
     fn make_link(&mut self, site: Site<'_>, step: &LinkStep, progress: &mut Progress) -> Outcome<()> {
         if let LinkKind::Vlan { .. } = step.kind {
             // The kernel keeps a VLAN registered at its master, whatever namespace the link is in.
-            let twin = self.world.links.values().any(|l| l.kind.as_ref() == Some(&step.kind) && l.parent == step.master.index);
+            let twin = self
+                .world
+                .links
+                .values()
+                .any(|l| l.kind.as_ref() == Some(&step.kind) && l.parent == step.master.index);
             if twin {
                 return Err(Fault::new(FaultKind::Exists, "the master has that VLAN"));
             }
@@ -99,13 +112,16 @@ impl State {
 
     fn insert_link(&mut self, site: Site<'_>, link: SimLink, progress: &mut Progress) -> Outcome<()> {
         let name = &site.attachment.owner.ifname;
-        let Some(path) = site.netns else { return Err(Fault::new(FaultKind::Environment, "no network namespace")) };
+        let Some(path) = site.netns else {
+            return Err(Fault::new(FaultKind::Environment, "no network namespace"));
+        };
         let key = (self.ino(path)?, name.to_string());
         if self.world.links.contains_key(&key) {
             return Err(ifname_taken(name));
         }
         let mac = link.mac.map(|m| m.to_string()).unwrap_or_default();
-        let interface = Interface { name: name.to_string(), mac, sandbox: path.to_string(), ..Interface::default() };
+        let interface =
+            Interface { name: name.to_string(), mac, sandbox: path.to_string(), ..Interface::default() };
         self.world.links.insert(key, link);
         progress.result = Some(CniResult { interfaces: vec![interface], ..CniResult::default() });
         Ok(())
@@ -155,7 +171,9 @@ impl State {
         match undo.step {
             Step::Lease(lease) => {
                 let known = |ip: &IpAddr| lease.held.as_ref().is_none_or(|held| held.contains(ip));
-                self.world.leases.retain(|(store, ip), o| !(*store == lease.store && o == owner && known(ip)));
+                self.world
+                    .leases
+                    .retain(|(store, ip), o| !(*store == lease.store && o == owner && known(ip)));
             }
             Step::Link(step) => {
                 let ours = |l: &SimLink| l.group == step.group || l.group == mark::condemned(step.group);
@@ -193,12 +211,16 @@ impl State {
                 Some(_) | None => lost("the link"),
             },
             Step::Configure(_) => {
-                let (Some(link), Some(result)) = (self.link(site), site.result) else { return lost("the link") };
+                let (Some(link), Some(result)) = (self.link(site), site.result) else {
+                    return lost("the link");
+                };
                 let addresses = result.ips.iter().all(|ip| link.addresses.contains(&ip.address));
                 let routes = result.routes.iter().all(|r| link.routes.contains(&r.dst));
                 if addresses && routes { Ok(()) } else { lost("an address or a route") }
             }
-            Step::Exec(exec) if self.world.plugins.contains(&(owner.clone(), exec.program.to_string())) => Ok(()),
+            Step::Exec(exec) if self.world.plugins.contains(&(owner.clone(), exec.program.to_string())) => {
+                Ok(())
+            }
             Step::Exec(_) => lost("what a plugin made"),
         }
     }

@@ -42,7 +42,9 @@ impl Journal for SimNode {
         let mut entries: Vec<Entry> = ours
             .map(|(owner, bytes)| match serde_json::from_slice::<Record>(bytes) {
                 Ok(record) => Entry::Whole(Box::new(record)),
-                Err(cause) => Entry::Broken(owner.clone(), Fault::new(FaultKind::Decode, "no record").because(cause)),
+                Err(cause) => {
+                    Entry::Broken(owner.clone(), Fault::new(FaultKind::Decode, "no record").because(cause))
+                }
             })
             .collect();
         entries.sort_by_key(|entry| match entry {
@@ -74,7 +76,8 @@ impl Journal for SimNode {
 
     fn containers(&self) -> Outcome<Vec<ContainerId>> {
         let state = self.state.borrow();
-        let mut containers: Vec<ContainerId> = state.world.records.keys().map(|o| o.container.clone()).collect();
+        let mut containers: Vec<ContainerId> =
+            state.world.records.keys().map(|o| o.container.clone()).collect();
         containers.dedup();
         Ok(containers)
     }

@@ -199,7 +199,8 @@ fn killed() -> Fault {
 
 impl State {
     fn ino(&self, path: &NetnsPath) -> Outcome<u64> {
-        let gone = || Fault::new(FaultKind::Environment, format!("network namespace {:?} is gone", path.as_str()));
+        let gone =
+            || Fault::new(FaultKind::Environment, format!("network namespace {:?} is gone", path.as_str()));
         self.netns.get(path.as_str()).copied().ok_or_else(gone)
     }
 }
@@ -219,7 +220,9 @@ impl Probe for SimNode {
         Ok(match question {
             Question::Link(Place::Host, name) => link(state.masters.get(name.as_str())),
             Question::DefaultLink(Place::Host) => link(state.masters.values().next()),
-            Question::Link(Place::Pod, _) | Question::DefaultLink(Place::Pod) | Question::ResolvConf(_) => Answer::Absent,
+            Question::Link(Place::Pod, _) | Question::DefaultLink(Place::Pod) | Question::ResolvConf(_) => {
+                Answer::Absent
+            }
         })
     }
 

@@ -43,13 +43,12 @@ fn an_add_has_everything() {
     let stdin = r#"{"CNIVERSION":"0.4.0","Name":"net","RuntimeConfig":{"mac":"c2:11:22:33:44:66"},
         "prevResult":{"ips":[{"version":"4","address":"10.0.0.5/24"}]},"vendor":12345678901234567890}"#;
 
-    let request = call("ADD", stdin, &[("CNI_NETNS_OVERRIDE", "TRUE")]).request().unwrap();
+    let request = call("ADD", stdin, &[]).request().unwrap();
 
     let Request::Add(sandbox, config) = request else { panic!("{request:?}") };
     assert_eq!(sandbox.owner.to_string(), "c1/eth0");
     assert_eq!(sandbox.netns.as_str(), "/run/netns/c1");
     assert_eq!(sandbox.args.get("K8S_POD_NAME"), Some("p"));
-    assert!(sandbox.own_netns_allowed);
     assert_eq!((config.name.as_str(), config.version), ("net", CniVersion::V0_4_0));
     assert_eq!(config.plugin_dirs, [PathBuf::from("/opt/cni/bin"), PathBuf::from("/usr/lib/cni")]);
     assert_eq!(config.prev_result.unwrap().ips.len(), 1);
@@ -166,15 +165,6 @@ fn a_previous_result_that_cannot_be_read_stops_add_and_check() {
             fault.to_string().starts_with(r#"cannot read "prevResult": cannot read the plugin's result: "#),
             "{fault}"
         );
-    }
-}
-
-#[test]
-fn only_the_override_allows_the_callers_own_namespace() {
-    for (value, want) in
-        [("1", true), ("true", true), ("True", true), ("", false), ("0", false), ("yes", false)]
-    {
-        assert_eq!(del(STDIN, &[("CNI_NETNS_OVERRIDE", value)]).0.own_netns_allowed, want, "{value}");
     }
 }
 

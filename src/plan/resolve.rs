@@ -1,0 +1,182 @@
+//! From what the configuration and the pod name to attachments: interface names, capabilities, arguments.
+
+use crate::model::args::CniArgs;
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{
+    Attachment, ContainerId, FaultKind, IfName, NetnsPath, Network, Object, Owner, Role, Selection,
+};
+
+/// A network, and the name a person knows it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// `namespace/name` of its definition, else the network's own name.
+    pub label: String,
+    /// The network.
+    pub network: Network,
+}
+
+/// The sandbox the attachments are for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Its id.
+    pub container: ContainerId,
+    /// Its network namespace, where it is known.
+    pub netns: Option<NetnsPath>,
+    /// `CNI_ARGS`.
+    pub args: CniArgs,
+}
+
+/// What a pod is to get.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// The default network, with the name of its interface and the capabilities the runtime gave.
+    pub default: Option<(Named, IfName, Object)>,
+    /// Networks every pod gets beside it.
+    pub always: Vec<Named>,
+    /// Networks the pod selected.
+    pub selected: Vec<(Selection, Named)>,
+}
+
+/// Makes attachments, in the order default, always, selected. An additional one without a name of its own is `net<n>`,
+/// where n counts the attachments before it.
+///
+/// # Errors
+/// Two attachments want one interface name; a selection carries what cannot be passed on.
+pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
+    let mut attachments = Vec::new();
+    if let Some((named, ifname, capabilities)) = wish.default {
+        attachments.push(attachment(sandbox, named, ifname, Role::Default, capabilities));
+    }
+    // The default network counts even where a door leaves it out: the first additional interface is net1.
+    let mut number = attachments.len().max(1);
+    for named in wish.always {
+        let ifname = numbered(number)?;
+        attachments.push(attachment(sandbox, named, ifname, Role::Additional, Object::default()));
+        number += 1;
+    }
+    for (selection, named) in wish.selected {
+        attachments.push(selected(sandbox, &selection, named, number)?);
+        number += 1;
+    }
+    no_clash(&attachments)?;
+    Ok(attachments)
+}
+
+fn numbered(number: usize) -> Outcome<IfName> {
+    format!("net{number}").parse()
+}
+
+fn attachment(
+    sandbox: &Sandbox,
+    named: Named,
+    ifname: IfName,
+    role: Role,
+    capabilities: Object,
+) -> Attachment {
+    Attachment {
+        owner: Owner { container: sandbox.container.clone(), ifname },
+        netns: sandbox.netns.clone(),
+        role,
+        label: named.label,
+        network: named.network,
+        args: sandbox.args.clone(),
+        capabilities,
+    }
+}
+
+fn selected(sandbox: &Sandbox, selection: &Selection, named: Named, number: usize) -> Outcome<Attachment> {
+    let ifname = selection.interface.clone().map_or_else(|| numbered(number), Ok)?;
+    let mut made = attachment(sandbox, named, ifname, Role::Additional, selection.capabilities()?);
+    // Plugins that know no capabilities read the old arguments.
+    if let Some(mac) = selection.mac() {
+        made.args.set("MAC", mac);
+    }
+    if !selection.ips().is_empty() {
+        made.args.set("IP", selection.ips().join(","));
+    }
+    if !selection.cni_args.is_empty() {
+        for plugin in &mut made.network.plugins {
+            plugin.merge_args(&selection.cni_args)?;
+        }
+    }
+    Ok(made)
+}
+
+fn no_clash(attachments: &[Attachment]) -> Outcome<()> {
+    for (index, one) in attachments.iter().enumerate() {
+        let twin = attachments.iter().take(index).find(|other| other.owner == one.owner);
+        if let Some(twin) = twin {
+            let what = format!(
+                "{} and {} both want interface {:?}",
+                twin.label,
+                one.label,
+                one.owner.ifname.as_str()
+            );
+            return Err(
+                Fault::new(FaultKind::Config, what).remedy("name the interfaces apart, as in \"name@net7\"")
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::selection;
+
+    fn named(name: &str) -> Named {
+        let conf = format!(r#"{{"name":"{name}","type":"macvlan","args":{{"cni":{{"a":1}}}}}}"#);
+        Named { label: format!("ns/{name}"), network: Network::parse(conf.as_bytes(), None).unwrap() }
+    }
+
+    fn sandbox() -> Sandbox {
+        Sandbox { container: "c1".parse().unwrap(), netns: None, args: "IgnoreUnknown=1".parse().unwrap() }
+    }
+
+    fn wish(text: &str) -> Wish {
+        let selected =
+            selection::parse(text).unwrap().into_iter().map(|s| (s.clone(), named(&s.name))).collect();
+        let default = (named("default"), "eth0".parse().unwrap(), Object::default());
+        Wish { default: Some(default), always: vec![named("always")], selected }
+    }
+
+    fn names(attachments: &[Attachment]) -> Vec<&str> {
+        attachments.iter().map(|a| a.owner.ifname.as_str()).collect()
+    }
+
+    #[test]
+    fn interfaces_are_numbered_by_their_place() {
+        let made = resolve(&sandbox(), wish("a,b@data0,a")).unwrap();
+
+        assert_eq!(names(&made), ["eth0", "net1", "net2", "data0", "net4"]);
+        assert_eq!(made[0].role, Role::Default);
+        assert!(made[1..].iter().all(|a| a.role == Role::Additional));
+    }
+
+    #[test]
+    fn without_a_default_network_the_first_is_still_net1() {
+        let made = resolve(&sandbox(), Wish { default: None, always: vec![], ..wish("a,b") }).unwrap();
+        assert_eq!(names(&made), ["net1", "net2"]);
+    }
+
+    #[test]
+    fn two_of_one_name_are_refused() {
+        let fault = resolve(&sandbox(), wish("a@net3,b")).unwrap_err();
+
+        assert_eq!(fault.kind(), FaultKind::Config);
+        assert_eq!(fault.to_string(), "ns/a and ns/b both want interface \"net3\"");
+    }
+
+    #[test]
+    fn what_a_selection_asks_reaches_capabilities_arguments_and_plugins() {
+        let text = r#"[{"name":"a","mac":"02:00:00:00:00:07","ips":["10.0.0.7/24"],"cni-args":{"b":2}}]"#;
+        let made = resolve(&sandbox(), wish(text)).unwrap();
+
+        let last = made.last().unwrap();
+        assert_eq!(last.args.to_string(), "IgnoreUnknown=1;MAC=02:00:00:00:00:07;IP=10.0.0.7/24");
+        assert_eq!(last.capabilities.get("mac").unwrap().get(), "\"02:00:00:00:00:07\"");
+        let conf = String::from_utf8(last.network.plugins[0].object().to_bytes()).unwrap();
+        assert!(conf.contains(r#""args":{"cni":{"a":1,"b":2}}"#), "{conf}");
+    }
+}
