@@ -55,9 +55,10 @@ pub struct LeaseStep {
     /// Addresses asked for; each must be in one of the sets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requested: Vec<IpAddr>,
-    /// The addresses taken, noted when the step has been applied. Empty means unknown: then the store is searched.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub held: Vec<IpAddr>,
+    /// The addresses taken, noted when the step has been applied; empty if it was refused. `None` means unknown, as
+    /// after a crash: then the store is searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Vec<IpAddr>>,
 }
 
 /// A range of addresses, ends included.
