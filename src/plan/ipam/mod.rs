@@ -1,1 +1,131 @@
-//! x
+//! Address management: what a plugin's `ipam` object asks for, read and checked without looking at the node.
+//!
+//! `host-local` and `static` are understood here; every other type is a plugin to run. `"native": false` inside the
+//! `ipam` object has those two run as plugins as well.
+
+pub mod address;
+pub mod fixed;
+pub mod host_local;
+pub mod range;
+pub mod resolv;
+pub mod route;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use self::host_local::HostLocal;
+use super::facts::{Facts, Question};
+use super::kind::Ask;
+use super::step::{ExecStep, Step, Yields};
+use crate::model::fault::{Fault, FaultKind, Outcome};
+use crate::model::{CniResult, PluginConf, PluginType, object};
+
+/// How an interface comes by its addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ipam {
+    /// Not at all: there is no `ipam`, or it names no type. The interface is for layer 2 only.
+    None,
+    /// Out of a store that the reference plugin `host-local` shares.
+    HostLocal(HostLocal),
+    /// They are written in the configuration.
+    Static(CniResult),
+    /// From a plugin.
+    Exec(PluginType),
+}
+
+/// The keys of `ipam` that say who is asked.
+#[derive(Default, Deserialize)]
+struct Head {
+    #[serde(rename = "type", default)]
+    kind: String,
+    native: Option<bool>,
+}
+
+/// Reads a plugin's `ipam` object.
+///
+/// # Errors
+/// A value that can never be right, with the place and the remedy.
+pub fn read(ask: Ask<'_>) -> Outcome<Ipam> {
+    let Some(raw) = ask.conf.object().find("ipam") else { return Ok(Ipam::None) };
+    let head: Head = object::decode(raw, "\"ipam\"")?;
+    let native = head.native.unwrap_or(true);
+    match head.kind.as_str() {
+        "" => Ok(Ipam::None),
+        "host-local" if native => host_local::read(ask, raw).map(Ipam::HostLocal),
+        "static" if native => fixed::read(ask, raw).map(Ipam::Static),
+        other => other.parse().map(Ipam::Exec),
+    }
+}
+
+impl Ipam {
+    /// What must be known about the node before planning.
+    pub fn questions(&self) -> Vec<Question> {
+        match self {
+            Self::HostLocal(wanted) => wanted.questions(),
+            Self::None | Self::Static(_) | Self::Exec(_) => Vec::new(),
+        }
+    }
+
+    /// What is known when planning: fixed addresses, routes, name service. Leased addresses come later.
+    ///
+    /// # Errors
+    /// A file the configuration names is not there, or is not what it should be.
+    pub fn given(&self, facts: &Facts) -> Outcome<CniResult> {
+        match self {
+            Self::None | Self::Exec(_) => Ok(CniResult::default()),
+            Self::HostLocal(wanted) => wanted.given(facts),
+            Self::Static(result) => Ok(result.clone()),
+        }
+    }
+
+    /// The step that yields the addresses, if one is needed; `conf` is the configuration this was read from.
+    pub fn lease_step(&self, conf: &PluginConf) -> Option<Step> {
+        match self {
+            Self::None | Self::Static(_) => None,
+            Self::HostLocal(wanted) => Some(Step::Lease(wanted.step())),
+            Self::Exec(program) => Some(Step::Exec(ExecStep {
+                program: program.clone(),
+                conf: conf.clone(),
+                yields: Yields::Lease,
+            })),
+        }
+    }
+
+    /// Whether an interface that ends up with no address is an error.
+    pub fn needs_address(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
+/// A configuration that is wrong, and what to do about it.
+fn wrong(what: impl Into<String>, remedy: impl Into<String>) -> Fault {
+    Fault::new(FaultKind::Config, what).remedy(remedy.into())
+}
+
+/// Decodes an optional list, whose absence is an empty one.
+fn list<T: serde::de::DeserializeOwned>(raw: Option<&RawValue>, what: &str) -> Outcome<Vec<T>> {
+    raw.map_or_else(|| Ok(Vec::new()), |raw| object::decode(raw, what))
+}
+
+/// Refuses more entries than a configuration in its right mind has.
+fn at_most(count: usize, limit: usize, what: &str) -> Outcome<()> {
+    if count <= limit {
+        return Ok(());
+    }
+    Err(wrong(format!("there are {count} {what}"), format!("give at most {limit}")))
+}
+
+/// Refuses more than one address of a family where the version of the result has room for one only.
+fn one_per_family(ask: Ask<'_>, v4: usize, v6: usize) -> Outcome<()> {
+    let version = ask.attachment.network.version;
+    if version >= crate::model::CniVersion::V0_3_0 || (v4 <= 1 && v6 <= 1) {
+        return Ok(());
+    }
+    Err(wrong(
+        format!("{v4} IPv4 and {v6} IPv6 addresses do not fit a result of CNI version {version}"),
+        "raise \"cniVersion\" to 0.3.0 or newer, or ask for one address of a family",
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Taking addresses out of a store, giving them back, and seeing whether they are still held.
+//!
+//! The record of an attachment knows what it holds, so nothing is searched: taking tries the next candidates, giving
+//! back removes files by name. Only an attachment whose record was written before a crash has the store searched.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+
+use super::draft::Draft;
+use super::folder::{Content, Folder};
+use super::lock::Lock;
+use super::taking::Taking;
+use crate::model::fault::{Fault, FaultKind, Outcome};
+use crate::model::result::IpConfig;
+use crate::model::{CniResult, Owner};
+use crate::plan::ipam::address::go_text;
+use crate::plan::ipam::range::Candidate;
+use crate::plan::step::LeaseStep;
+
+/// To whom a file's content says the address belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// The owner.
+    Owner,
+    /// The owner's container: the old form, which does not tell the interface.
+    Container,
+    /// Nobody: the file is empty.
+    Nobody,
+    /// Somebody else.
+    Other,
+}
+
+/// Takes one address out of each set, and notes them in the step.
+///
+/// # Guarantees
+/// All or none: if one set has none left, those of the others are given back. Addresses appear in the store whole or
+/// not at all. What is noted in the step is what is held, also after an error.
+///
+/// # Assumes
+/// The owner holds none: the reference looks through the whole store for one first and refuses; here the record of the
+/// attachment, written before this, sees to it.
+///
+/// # Errors
+/// [`FaultKind::Exhausted`] if a set has none left, [`FaultKind::Exists`] if a requested address is in use,
+/// [`FaultKind::TryLater`] if the store stays locked, [`FaultKind::Io`] if it cannot be written.
+pub fn take(step: &mut LeaseStep, owner: &Owner) -> Outcome<CniResult> {
+    step.held = Some(Vec::new());
+    let folder = Folder::make(&step.store)?;
+    let _lock = Lock::hold(&folder)?;
+    let mut held = Vec::new();
+    let outcome = fill(&folder, step, owner, &mut held).map_err(|fault| {
+        let mut failures = Vec::new();
+        held.retain(|address| release(&folder, address, owner).map_err(|f| failures.push(f)).is_err());
+        fault.along_with(failures)
+    });
+    step.held = Some(held);
+    outcome.map(|ips| CniResult { ips, ..CniResult::default() })
+}
+
+/// Gives the step's addresses back: those it has noted, else whatever the store says is the owner's.
+///
+/// # Guarantees
+/// What is absent counts as given back. No other owner's file is removed. One failure does not keep the others.
+///
+/// # Errors
+/// [`FaultKind::TryLater`] if the store stays locked, [`FaultKind::Io`] if an address could not be given back.
+pub fn give_back(step: &LeaseStep, owner: &Owner) -> Outcome<()> {
+    if step.held.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(());
+    }
+    let Some(folder) = Folder::open(&step.store)? else { return Ok(()) };
+    let _lock = Lock::hold(&folder)?;
+    let failures = match &step.held {
+        Some(held) => held.iter().filter_map(|address| release(&folder, address, owner).err()).collect(),
+        None => release_all(&folder, owner)?,
+    };
+    Fault::gather(failures).map_or(Ok(()), Err)
+}
+
+/// Whether the step's addresses are still the owner's. Nothing is written, so no lock is needed.
+///
+/// # Errors
+/// [`FaultKind::Drift`] says which address is lost; [`FaultKind::Io`], that the store could not be read.
+pub fn holds(step: &LeaseStep, owner: &Owner) -> Outcome<()> {
+    let folder = Folder::open(&step.store)?;
+    let Some(held) = &step.held else {
+        let found = folder.map_or(Ok(false), |folder| any_held(&folder, owner))?;
+        return if found { Ok(()) } else { Err(lost(step, owner, "no address")) };
+    };
+    for address in held {
+        let name = go_text(address);
+        let content = folder.as_ref().map_or(Ok(Content::Absent), |folder| folder.read(&name))?;
+        if !matches!(holder(&content, owner), Some(Holder::Owner | Holder::Container)) {
+            return Err(lost(step, owner, &format!("address {name:?} no longer")));
+        }
+    }
+    Ok(())
+}
+
+fn lost(step: &LeaseStep, owner: &Owner, what: &str) -> Fault {
+    Fault::new(FaultKind::Drift, format!("{:?} has {what} in the store {:?}", owner.to_string(), step.store))
+        .remedy("detach and attach again: somebody else may have been given the address")
+}
+
+/// Takes an address for each set; those taken are in `held` also after an error.
+fn fill(folder: &Folder, step: &LeaseStep, owner: &Owner, held: &mut Vec<IpAddr>) -> Outcome<Vec<IpConfig>> {
+    let mut ips = Vec::new();
+    for (number, set) in step.sets.iter().enumerate() {
+        let draft = Draft::write(folder, &mark(owner))?;
+        let taking = Taking { folder, set, number, draft };
+        let Candidate { address, range } = taking.one(&step.requested)?;
+        held.push(address);
+        taking.remember(&address)?;
+        let network = IpNetwork::new(address, range.subnet.prefix()).map_err(|cause| {
+            Fault::new(FaultKind::Config, format!("subnet \"{}\" does not fit its range", range.subnet))
+                .because(cause)
+        })?;
+        ips.push(IpConfig { interface: None, address: network, gateway: Some(range.gateway) });
+    }
+    Ok(ips)
+}
+
+/// Gives one address back if it is the owner's.
+///
+/// An empty file under an address that the record says is held was the owner's: power failed before its content
+/// reached the disk. Any other empty file is left alone, as people block addresses with one.
+fn release(folder: &Folder, address: &IpAddr, owner: &Owner) -> Outcome<()> {
+    let name = go_text(address);
+    match holder(&folder.read(&name)?, owner) {
+        Some(Holder::Owner | Holder::Container | Holder::Nobody) => folder.remove(&name),
+        Some(Holder::Other) | None => Ok(()),
+    }
+}
+
+/// Searches the store and gives back what is the owner's: files that name it, else old ones that name its container.
+/// Files that cannot be read are passed over, as by the reference. Answers with the failures.
+fn release_all(folder: &Folder, owner: &Owner) -> Outcome<Vec<Fault>> {
+    let (mut ours, mut old) = (Vec::new(), Vec::new());
+    for (name, _) in folder.addresses()? {
+        match folder.read(&name).ok().and_then(|content| holder(&content, owner)) {
+            Some(Holder::Owner) => ours.push(name),
+            Some(Holder::Container) => old.push(name),
+            Some(Holder::Nobody | Holder::Other) | None => {}
+        }
+    }
+    let names = if ours.is_empty() { old } else { ours };
+    Ok(names.iter().filter_map(|name| folder.remove(name).err()).collect())
+}
+
+/// Whether the store has any address of the owner.
+fn any_held(folder: &Folder, owner: &Owner) -> Outcome<bool> {
+    let is_ours = |name: &str| {
+        let content = folder.read(name).unwrap_or(Content::Foreign);
+        matches!(holder(&content, owner), Some(Holder::Owner | Holder::Container))
+    };
+    Ok(folder.addresses()?.iter().any(|(name, _)| is_ours(name)))
+}
+
+/// What an address's file says of its owner.
+fn mark(owner: &Owner) -> String {
+    format!("{}\r\n{}", owner.container, owner.ifname)
+}
+
+fn holder(content: &Content, owner: &Owner) -> Option<Holder> {
+    let Content::Text(text) = content else { return None };
+    Some(if text.is_empty() {
+        Holder::Nobody
+    } else if *text == mark(owner) {
+        Holder::Owner
+    } else if text == owner.container.as_str() {
+        Holder::Container
+    } else {
+        Holder::Other
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! The `routes` of an `ipam` object, with the attributes CNI 1.1.0 added (specification section 5, `routes`).
+
+use serde::Deserialize;
+
+use super::{address, at_most};
+use crate::model::fault::Outcome;
+use crate::model::result::Route;
+
+/// Most routes of one configuration.
+const MAX_ROUTES: usize = 4096;
+
+/// One route as written.
+#[derive(Debug, Deserialize)]
+pub(super) struct RouteConf {
+    dst: String,
+    gw: Option<String>,
+    mtu: Option<u32>,
+    advmss: Option<u32>,
+    priority: Option<u32>,
+    table: Option<u32>,
+    scope: Option<u8>,
+}
+
+/// Reads the routes.
+///
+/// # Errors
+/// A destination or gateway that is none, or too many routes.
+pub(super) fn read(routes: &[RouteConf]) -> Outcome<Vec<Route>> {
+    at_most(routes.len(), MAX_ROUTES, "\"routes\"")?;
+    routes.iter().map(one).collect()
+}
+
+fn one(conf: &RouteConf) -> Outcome<Route> {
+    // The reference library takes 0 for "not set" where 0 has no meaning; table and scope it keeps.
+    let set = |value: Option<u32>| value.filter(|v| *v != 0);
+    Ok(Route {
+        dst: address::cidr(&conf.dst, "the \"dst\" of a route")?,
+        gw: address::optional(conf.gw.as_deref(), "the \"gw\" of a route")?,
+        mtu: set(conf.mtu),
+        advmss: set(conf.advmss),
+        priority: set(conf.priority),
+        table: conf.table,
+        scope: conf.scope,
+    })
+}
