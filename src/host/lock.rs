@@ -1,8 +1,13 @@
 //! File locks with a bounded wait: `flock(2)`, which the reference plugins use too.
+//!
+//! The lock belongs to the open file description: it ends when the file is dropped or its process dies, and it keeps
+//! threads of one process apart as well as processes, for each opens the file anew.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -11,43 +16,119 @@ use crate::model::fault::{Fault, Outcome};
 
 /// Longest wait for a lock. Shorter than any runtime's limit for a call, longer than any holder works.
 pub const LIMIT: Duration = Duration::from_secs(30);
+/// Most threads that wait at a time.
+const MAX_WAITING: usize = 256;
 
-/// Locks an open file or directory for ourselves, at once if it is free.
+/// How many threads wait now, for any lock: a bound on the process's threads, which are the process's own.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Locks an open file or directory for ourselves, at once if it is free; `path` names it in errors.
 ///
-/// The lock is of the open file description: it ends when `file` is dropped, or its process dies.
+/// # Guarantees
+/// Waits at most `limit`, in the kernel's queue: a call that tried again and again would starve beside the many
+/// processes that wait in it. `flock(2)` knows no limit of time, so a thread of its own waits; when the limit is over it
+/// is left behind and lets the lock go as soon as it gets it. There are at most 256 such threads.
 ///
 /// # Errors
-/// [`FaultKind::TryLater`] if somebody else holds it for longer than `limit`.
+/// [`FaultKind::TryLater`] if somebody else holds it for longer.
 pub fn exclusive(file: File, path: &Path, limit: Duration) -> Outcome<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::Error(cause)) => Err(unlockable(path, cause)),
-        Err(TryLockError::WouldBlock) if limit.is_zero() => Err(held(path, limit)),
+        Err(TryLockError::WouldBlock) if limit.is_zero() => Err(busy(path, "and there is no waiting for it")),
         Err(TryLockError::WouldBlock) => wait(file, path, limit),
     }
 }
 
-/// Waits on a thread of its own: `flock` knows no time limit. A thread that outlives the limit ends, and lets go, as
-/// soon as it gets the lock.
-fn wait(file: File, path: &Path, limit: Duration) -> Outcome<File> {
-    let (sender, receiver) = mpsc::channel();
-    let waiter = move || drop(sender.send(file.lock().map(|()| file)));
-    thread::Builder::new().spawn(waiter).map_err(|cause| unlockable(path, cause))?;
-    match receiver.recv_timeout(limit) {
-        Ok(Ok(file)) => Ok(file),
-        Ok(Err(cause)) => Err(unlockable(path, cause)),
-        Err(_) => Err(held(path, limit)),
+/// One of the threads that may wait.
+struct Turn;
+
+impl Turn {
+    fn take() -> Option<Self> {
+        let one_more = |waiting| (waiting < MAX_WAITING).then_some(waiting + 1);
+        WAITING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok().then_some(Self)
     }
 }
 
-fn held(path: &Path, limit: Duration) -> Fault {
-    Fault::new(
-        FaultKind::TryLater,
-        format!("{path:?} is locked by another process, for longer than {} s", limit.as_secs()),
-    )
-    .remedy("try again; if it lasts, find the holder with \"lslocks\"")
+impl Drop for Turn {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
-fn unlockable(path: &Path, cause: std::io::Error) -> Fault {
+fn wait(file: File, path: &Path, limit: Duration) -> Outcome<File> {
+    let turn = Turn::take().ok_or_else(|| busy(path, &format!("and {MAX_WAITING} calls wait already")))?;
+    let (sender, receiver) = sync_channel(1);
+    let waiting = thread::Builder::new().name("lock".into()).stack_size(64 << 10).spawn(move || {
+        let _turn = turn;
+        // Nobody may be there to receive the file any more: then it is closed, and the lock is free again.
+        drop(sender.send(lock(&file).map(|()| file)));
+    });
+    waiting.map_err(|cause| unlockable(path, cause))?;
+    match receiver.recv_timeout(limit) {
+        Ok(Ok(file)) => Ok(file),
+        Ok(Err(cause)) => Err(unlockable(path, cause)),
+        Err(RecvTimeoutError::Timeout) => Err(busy(path, &format!("for longer than {limit:?}"))),
+        Err(RecvTimeoutError::Disconnected) => Err(unlockable(path, io::Error::other("the waiting thread ended"))),
+    }
+}
+
+/// Locks, however many signals arrive meanwhile.
+fn lock(file: &File) -> io::Result<()> {
+    loop {
+        match file.lock() {
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+fn busy(path: &Path, how: &str) -> Fault {
+    Fault::new(FaultKind::TryLater, format!("{path:?} is locked by another process, {how}"))
+        .remedy(format!("try again; if it lasts, see with \"fuser -v {}\" who holds it", path.display()))
+}
+
+fn unlockable(path: &Path, cause: io::Error) -> Fault {
     Fault::new(FaultKind::Io, format!("cannot lock {path:?}")).because(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path) -> File {
+        File::options().create(true).append(true).open(path).unwrap()
+    }
+
+    #[test]
+    fn a_lock_that_is_held_too_long_says_try_later_and_is_free_afterwards() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path();
+        let held = exclusive(open(path), path, Duration::ZERO).unwrap();
+
+        for limit in [Duration::ZERO, Duration::from_millis(20)] {
+            let fault = exclusive(open(path), path, limit).unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::TryLater);
+        }
+
+        // The thread left behind gets the lock in between and lets it go.
+        drop(held);
+        drop(exclusive(open(path), path, LIMIT).unwrap());
+    }
+
+    #[test]
+    fn who_waits_gets_the_lock_when_it_is_let_go() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path();
+        let held = exclusive(open(path), path, Duration::ZERO).unwrap();
+
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| exclusive(open(path), path, LIMIT).map(drop));
+            while WAITING.load(Ordering::Relaxed) == 0 {
+                thread::yield_now();
+            }
+            drop(held);
+            assert!(waiting.join().unwrap().is_ok());
+        });
+    }
 }
