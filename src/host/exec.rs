@@ -1,1 +1,228 @@
-//! x
+//! Runs plugins as CNI prescribes (specification 1.1.0, sections 2 to 4).
+//!
+//! [`Plugins`] makes the request: environment, standard input, and which verb a version knows. `process` runs it
+//! within limits, `talk` feeds and hears it, `answer` tells what it said.
+
+mod answer;
+mod excerpt;
+mod process;
+mod talk;
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::engine::ports::Site;
+use crate::model::dialect;
+use crate::model::fault::{Fault, FaultKind, Outcome};
+use crate::model::network::Inject;
+use crate::model::{CniResult, Network, Object, Owner, PluginConf, PluginType};
+use crate::plan::step::ExecStep;
+
+/// The variables that carry a call's parameters (specification 1.1.0, section 2, "Parameters").
+const PARAMETERS: [&str; 6] =
+    ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH"];
+
+/// The plugins of this node, and how they are run.
+///
+/// # Guarantees
+/// Every run ends within the limit, plus five seconds for the kernel to end what was killed. A run that fails in any
+/// way leaves no process of its group. Nothing is read from this process's own environment. The caller's may hold
+/// secrets, so this has no `Debug`.
+#[derive(Clone)]
+pub struct Plugins {
+    path: Vec<PathBuf>,
+    environment: Vec<(OsString, OsString)>,
+    limit: Duration,
+}
+
+/// What a plugin is asked to do.
+#[derive(Debug, Clone, Copy)]
+enum Verb {
+    Add,
+    Del,
+    Check,
+    Status,
+    Gc,
+}
+
+impl Verb {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "ADD",
+            Self::Del => "DEL",
+            Self::Check => "CHECK",
+            Self::Status => "STATUS",
+            Self::Gc => "GC",
+        }
+    }
+}
+
+/// One call of one plugin. STATUS and GC have no site: their parameters are empty.
+struct Call<'a> {
+    verb: Verb,
+    program: &'a PluginType,
+    site: Option<Site<'a>>,
+    request: Object,
+}
+
+/// An attachment as GC lists it.
+#[derive(Serialize)]
+struct Valid<'a> {
+    #[serde(rename = "containerID")]
+    container: &'a str,
+    ifname: &'a str,
+}
+
+impl<'a> From<&'a Owner> for Valid<'a> {
+    fn from(owner: &'a Owner) -> Self {
+        Self { container: owner.container.as_str(), ifname: owner.ifname.as_str() }
+    }
+}
+
+impl Plugins {
+    /// Plugins found in the directories of `path`, the first that has one; run with the caller's `environment`, each
+    /// for at most `limit`. Empty directory names are passed over, and so are the `CNI_` parameters of the caller's
+    /// own call.
+    pub fn new(path: Vec<PathBuf>, environment: Vec<(OsString, OsString)>, limit: Duration) -> Self {
+        let path = path.into_iter().filter(|dir| !dir.as_os_str().is_empty()).collect();
+        let ours = |name: &OsStr| PARAMETERS.iter().any(|parameter| name == *parameter);
+        let environment = environment.into_iter().filter(|(name, _)| !ours(name)).collect();
+        Self { path, environment, limit }
+    }
+
+    /// The executable of a plugin: the first regular file of that name, symbolic links followed.
+    ///
+    /// # Errors
+    /// [`FaultKind::Absent`], with the directories searched.
+    pub fn find(&self, program: &PluginType) -> Outcome<PathBuf> {
+        let candidates = self.path.iter().map(|dir| dir.join(program.as_str()));
+        // A directory that cannot be looked into has nothing for us; the last word is the list in the error.
+        let mut files = candidates.filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()));
+        files.next().ok_or_else(|| {
+            Fault::new(
+                FaultKind::Absent,
+                format!("plugin {:?} is in none of the directories {:?}", program.as_str(), self.path),
+            )
+            .remedy("install the plugin in one of them, or add its directory to CNI_PATH or \"binDir\"")
+        })
+    }
+
+    /// ADD: makes what the plugin makes. `prev` is the result of the plugin before it in the chain.
+    ///
+    /// # Errors
+    /// The plugin's own, or that it could not be run or gave no result. It may have done its work in part.
+    pub fn add(&self, site: Site<'_>, step: &ExecStep, prev: Option<&CniResult>) -> Outcome<CniResult> {
+        let call = Call::at(site, step, Verb::Add, prev)?;
+        let said = self.call(&call)?;
+        dialect::read(&said, site.attachment.network.version).map_err(|fault| {
+            fault.while_doing(format!("plugin {:?} answered ADD with no result", step.program.as_str()))
+        })
+    }
+
+    /// DEL: undoes what the plugin made; it is told the attachment's result where its version knows that.
+    ///
+    /// # Errors
+    /// The plugin's own, or that it could not be run.
+    pub fn del(&self, site: Site<'_>, step: &ExecStep) -> Outcome<()> {
+        let known = site.result.filter(|_| site.attachment.network.version.has_check());
+        self.call(&Call::at(site, step, Verb::Del, known)?).map(drop)
+    }
+
+    /// CHECK: whether what the plugin made is still there. A version that has no CHECK has nothing to hold against it.
+    ///
+    /// # Errors
+    /// The plugin's own, or that it could not be run.
+    pub fn check(&self, site: Site<'_>, step: &ExecStep) -> Outcome<()> {
+        if !site.attachment.network.version.has_check() {
+            return Ok(());
+        }
+        self.call(&Call::at(site, step, Verb::Check, site.result)?).map(drop)
+    }
+
+    /// STATUS: whether the plugin could serve an ADD. A version without STATUS is always ready.
+    ///
+    /// # Errors
+    /// The plugin's own, or that it could not be run.
+    pub fn status(&self, network: &Network, plugin: &PluginConf) -> Outcome<()> {
+        if !network.version.has_gc_and_status() {
+            return Ok(());
+        }
+        self.call(&Call::anywhere(network, plugin, Verb::Status)?).map(drop)
+    }
+
+    /// GC: tells the plugin which attachments of the network are valid. A version without GC is not told.
+    ///
+    /// # Errors
+    /// The plugin's own, or that it could not be run.
+    pub fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
+        if !network.version.has_gc_and_status() {
+            return Ok(());
+        }
+        let list: Vec<Valid<'_>> = valid.iter().map(Valid::from).collect();
+        let mut call = Call::anywhere(network, plugin, Verb::Gc)?;
+        call.request.put("cni.dev/valid-attachments", &list)?;
+        // The key's name before 1.1.0 was settled; plugins built on the reference library of that time read it.
+        call.request.put("cni.dev/attachments", &list)?;
+        self.call(&call).map(drop)
+    }
+
+    /// Runs a plugin and gives back what it wrote on standard output.
+    fn call(&self, call: &Call<'_>) -> Outcome<Vec<u8>> {
+        let (plugin, verb) = (call.program.as_str(), call.verb.as_str());
+        let failed =
+            |fault: Fault, path: &str| fault.while_doing(format!("plugin {plugin:?}{path} failed on {verb}"));
+        let program = self.find(call.program).map_err(|fault| failed(fault, ""))?;
+        let order = process::Order {
+            program: &program,
+            environment: self.environment_of(call),
+            stdin: &call.request.to_bytes(),
+            limit: self.limit,
+        };
+        let said = process::run(&order)
+            .and_then(answer::judge)
+            .map_err(|fault| failed(fault, &format!(" ({:?})", program.as_os_str())))?;
+        if !said.stderr.is_empty() {
+            // The reference library copies this to its own standard error; a library has no such thing.
+            tracing::debug!(plugin, verb, text = %said.stderr, "the plugin wrote on standard error");
+        }
+        Ok(said.stdout)
+    }
+
+    /// The caller's environment with the parameters of this call: always all six, as plugins may tell unset from
+    /// empty.
+    fn environment_of(&self, call: &Call<'_>) -> Vec<(OsString, OsString)> {
+        let owner = call.site.map(|site| &site.attachment.owner);
+        let netns = call.site.and_then(|site| site.netns);
+        let args = call.site.map(|site| site.attachment.args.to_string());
+        let values: [OsString; 6] = [
+            call.verb.as_str().into(),
+            owner.map(|owner| owner.container.as_str()).unwrap_or_default().into(),
+            netns.map(|path| path.as_str()).unwrap_or_default().into(),
+            owner.map(|owner| owner.ifname.as_str()).unwrap_or_default().into(),
+            args.unwrap_or_default().into(),
+            self.path.iter().map(|dir| dir.as_os_str()).collect::<Vec<_>>().join(OsStr::new(":")),
+        ];
+        let parameters = PARAMETERS.into_iter().map(OsString::from).zip(values);
+        self.environment.iter().cloned().chain(parameters).collect()
+    }
+}
+
+impl<'a> Call<'a> {
+    /// A call for one attachment.
+    fn at(site: Site<'a>, step: &'a ExecStep, verb: Verb, prev: Option<&CniResult>) -> Outcome<Self> {
+        let network = &site.attachment.network;
+        let prev_result = prev.map(|result| dialect::raw(result, network.version)).transpose()?;
+        let inject = Inject { capabilities: &site.attachment.capabilities, prev_result };
+        let request = step.conf.request(network, inject)?;
+        Ok(Self { verb, program: &step.program, site: Some(site), request })
+    }
+
+    /// A call for no attachment in particular.
+    fn anywhere(network: &Network, plugin: &'a PluginConf, verb: Verb) -> Outcome<Self> {
+        let inject = Inject { capabilities: &Object::default(), prev_result: None };
+        Ok(Self { verb, program: plugin.kind(), site: None, request: plugin.request(network, inject)? })
+    }
+}
