@@ -1,5 +1,6 @@
 //! Floor 3: the real node. Adapters for netlink, files and processes; they do what they are told and choose nothing.
 
+pub mod cache;
 pub mod directory;
 pub mod exec;
 pub mod hands;

@@ -1,0 +1,340 @@
+//! The result cache of the CNI reference library: what each attachment was made with and what came out.
+//!
+//! Runtimes and debugging tools read it, and a node can change between Manifold and the program it stands in for,
+//! each finding what the other left. One file per attachment: `<cache dir>/results/<network>-<container>-<ifname>`.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::model::args::CniArgs;
+use crate::model::dialect;
+use crate::model::fault::{Fault, FaultKind, Outcome};
+use crate::model::{
+    Attachment, CniResult, CniVersion, NetnsPath, Network, NetworkName, Object, Owner, object,
+};
+
+/// What the library calls the layout of its files.
+const KIND: &str = "cniCacheV1";
+
+/// The directory new files are written in. The library reads every file beside the cached ones, whatever its name,
+/// but no directory.
+const NURSERY: &str = ".manifold";
+
+/// The cached results under one cache directory.
+#[derive(Debug, Clone)]
+pub struct ResultCache {
+    results: PathBuf,
+}
+
+/// What the cache tells of an attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedResult {
+    /// The network's configuration as it was written.
+    pub config: Vec<u8>,
+    /// The pod's network namespace.
+    pub netns: Option<NetnsPath>,
+    /// `CNI_ARGS`.
+    pub args: CniArgs,
+    /// The values of all capabilities given.
+    pub capabilities: Object,
+    /// The result, unless it cannot be read.
+    pub result: Option<CniResult>,
+}
+
+/// A file of the cache, keys spelled and ordered as the library does.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CacheFile {
+    kind: String,
+    container_id: String,
+    config: String,
+    if_name: String,
+    network_name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    netns: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    cni_args: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
+    capability_args: Object,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    result: Option<Box<RawValue>>,
+}
+
+impl ResultCache {
+    /// The cache in this directory, such as `/var/lib/cni`.
+    pub fn new(cache_dir: &Path) -> Self {
+        Self { results: cache_dir.join("results") }
+    }
+
+    /// Remembers the result of an attachment, in its network's version.
+    ///
+    /// # Guarantees
+    /// Whoever reads sees the old file or the new one, whole. It is not forced to the disk: after a power loss the
+    /// sandbox it speaks of is gone as well.
+    ///
+    /// # Errors
+    /// It is not written; an earlier one stands.
+    pub fn put(&self, attachment: &Attachment, netns: Option<&NetnsPath>, result: &CniResult) -> Outcome<()> {
+        let Attachment { owner, network, args, capabilities, .. } = attachment;
+        let file = CacheFile {
+            kind: KIND.to_owned(),
+            container_id: owner.container.to_string(),
+            config: STANDARD.encode(network.source.get()),
+            if_name: owner.ifname.to_string(),
+            network_name: network.name.to_string(),
+            netns: netns.map(NetnsPath::to_string).unwrap_or_default(),
+            cni_args: args.pairs().to_vec(),
+            capability_args: capabilities.clone(),
+            result: Some(dialect::raw(result, network.version)?),
+        };
+        let name = name(owner, &network.name);
+        let bytes = serde_json::to_vec(&file).map_err(|cause| unusable("write", &name, cause))?;
+        self.replace(&name, &bytes).map_err(|cause| unusable("write", &name, cause))
+    }
+
+    /// What the cache holds for an attachment to this network. A file that is not the library's, or speaks of another
+    /// attachment (the names of files are ambiguous), is left alone and counts as none.
+    ///
+    /// # Errors
+    /// A file that is there and cannot be read.
+    pub fn get(&self, owner: &Owner, network: &NetworkName) -> Outcome<Option<CachedResult>> {
+        let name = name(owner, network);
+        let bytes = match read_bounded(&self.results.join(&name)) {
+            Ok(bytes) => bytes,
+            Err(error) if is_no_file(&error) => return Ok(None),
+            Err(error) => return Err(unusable("read", &name, error)),
+        };
+        let file: Option<CacheFile> = serde_json::from_slice(&bytes).ok();
+        Ok(file.filter(|file| file.is_of(owner, network)).and_then(|file| file.into_cached(network)))
+    }
+
+    /// Forgets an attachment to this network. One that is not there is forgotten already.
+    ///
+    /// # Errors
+    /// It still stands.
+    pub fn remove(&self, owner: &Owner, network: &NetworkName) -> Outcome<()> {
+        let name = name(owner, network);
+        for file in [self.results.join(NURSERY).join(&name), self.results.join(&name)] {
+            match fs::remove_file(file) {
+                Err(error) if !is_no_file(&error) => return Err(unusable("remove", &name, error)),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a file beside its place and moves it there. Only one call at a time writes for a container (the journal
+    /// locks it), so what stands in the nursery is a crash's, and is written over.
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let nursery = self.results.join(NURSERY);
+        DirBuilder::new().recursive(true).mode(0o700).create(&nursery)?;
+        let young = nursery.join(name);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&young)?;
+        file.write_all(bytes)?;
+        fs::rename(&young, self.results.join(name))
+    }
+}
+
+impl CacheFile {
+    fn is_of(&self, owner: &Owner, network: &NetworkName) -> bool {
+        self.kind == KIND
+            && self.container_id == owner.container.as_str()
+            && self.if_name == owner.ifname.as_str()
+            && self.network_name == network.as_str()
+    }
+
+    fn into_cached(self, network: &NetworkName) -> Option<CachedResult> {
+        let config = STANDARD.decode(&self.config).ok()?;
+        // A result without a version is in that of its configuration.
+        let version =
+            Network::parse(&config, Some(network.as_str())).map_or(CniVersion::NEWEST, |n| n.version);
+        let mut args = CniArgs::default();
+        self.cni_args.into_iter().for_each(|(key, value)| args.set(&key, value));
+        Some(CachedResult {
+            config,
+            netns: self.netns.parse().ok(),
+            args,
+            capabilities: self.capability_args,
+            result: self.result.and_then(|raw| dialect::read(raw.get().as_bytes(), version).ok()),
+        })
+    }
+}
+
+/// The library's name for an attachment's file. Its parts are checked names: it is one component of a path.
+fn name(owner: &Owner, network: &NetworkName) -> String {
+    format!("{network}-{}-{}", owner.container, owner.ifname)
+}
+
+/// Reads a file, up to what the longest configuration (in base64) and result would fill.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(4 * object::MAX_BYTES as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether there is no file of that name; a directory is not ours either, and too long a name cannot be one.
+fn is_no_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | IsADirectory | NotADirectory | InvalidFilename)
+}
+
+fn unusable(verb: &str, name: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
+    Fault::new(FaultKind::Io, format!("cannot {verb} the cached result {name:?}"))
+        .because(cause)
+        .remedy("look at the cache directory, \"cniDir\", and the space on its disk")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Role;
+    use std::os::unix::fs::PermissionsExt;
+
+    const CONFIG: &str = r#"{ "cniVersion":"1.0.0", "name":"blue-net",
+        "plugins":[{"type":"bridge","big":12345678901234567890}] }"#;
+
+    fn attachment(container: &str, ifname: &str) -> Attachment {
+        Attachment {
+            owner: Owner { container: container.parse().unwrap(), ifname: ifname.parse().unwrap() },
+            netns: None,
+            role: Role::Additional,
+            label: "default/blue".to_owned(),
+            network: Network::parse(CONFIG.as_bytes(), None).unwrap(),
+            args: "IgnoreUnknown=1;K8S_POD_NAME=p".parse().unwrap(),
+            capabilities: Object::parse(br#"{"mac":"02:00:00:00:00:01"}"#, "the test").unwrap(),
+        }
+    }
+
+    fn result() -> CniResult {
+        let text =
+            r#"{"interfaces":[{"name":"net1","sandbox":"/run/netns/p"}],"ips":[{"address":"10.1.2.3/24"}]}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_put_is_got_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
+        let netns: NetnsPath = "/run/netns/p".parse().unwrap();
+
+        cache.put(&it, Some(&netns), &CniResult::default()).unwrap();
+        cache.put(&it, Some(&netns), &result()).unwrap();
+
+        let got = cache.get(&it.owner, &it.network.name).unwrap().unwrap();
+        assert_eq!(got.config, CONFIG.as_bytes());
+        assert_eq!((got.netns, got.args, got.capabilities), (Some(netns), it.args, it.capabilities));
+        assert_eq!(got.result, Some(result()));
+
+        cache.remove(&it.owner, &it.network.name).unwrap();
+        cache.remove(&it.owner, &it.network.name).unwrap();
+        assert_eq!(cache.get(&it.owner, &it.network.name).unwrap(), None);
+    }
+
+    #[test]
+    fn the_file_is_as_the_library_writes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = ResultCache::new(&dir.path().join("made/on/demand"));
+
+        cache.put(&attachment("c1", "net1"), Some(&"/n".parse().unwrap()), &result()).unwrap();
+
+        let results = dir.path().join("made/on/demand/results");
+        let file = results.join("blue-net-c1-net1");
+        let (config, text) = (STANDARD.encode(CONFIG), fs::read_to_string(&file).unwrap());
+        let (head, result) = text.split_once(",\"result\":").unwrap();
+        assert_eq!(
+            head,
+            format!(
+                r#"{{"kind":"cniCacheV1","containerId":"c1","config":"{config}","ifName":"net1","networkName":"blue-net","netns":"/n","cniArgs":[["IgnoreUnknown","1"],["K8S_POD_NAME","p"]],"capabilityArgs":{{"mac":"02:00:00:00:00:01"}}"#
+            )
+        );
+        assert!(result.contains(r#""cniVersion":"1.0.0""#), "{result}");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&file), mode(&results)), (0o600, 0o700));
+    }
+
+    #[test]
+    fn a_file_that_did_not_get_to_its_place_is_not_beside_the_cached_ones() {
+        // A directory in its place keeps the new file where it was written, as a crash would.
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
+        let results = dir.path().join("results");
+        fs::create_dir_all(results.join("blue-net-c1-net1/full")).unwrap();
+        let files = |dir: &Path| {
+            fs::read_dir(dir).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count()
+        };
+
+        cache.put(&it, None, &result()).unwrap_err();
+        assert_eq!((files(&results), files(&results.join(NURSERY))), (0, 1));
+
+        cache.remove(&it.owner, &it.network.name).unwrap();
+        assert_eq!(files(&results.join(NURSERY)), 0);
+    }
+
+    #[test]
+    fn a_file_of_another_attachment_counts_as_none_and_stays() {
+        // Two attachments whose files have one name: network "blue", container "net-c1".
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
+        let other = Owner { container: "net-c1".parse().unwrap(), ..it.owner.clone() };
+        cache.put(&it, None, &result()).unwrap();
+
+        assert_eq!(cache.get(&other, &"blue".parse().unwrap()).unwrap(), None);
+        assert!(cache.get(&it.owner, &it.network.name).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_foreign_or_broken_file_counts_as_none_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
+        let file = dir.path().join("results/blue-net-c1-net1");
+        cache.put(&it, None, &result()).unwrap();
+        let whole = fs::read_to_string(&file).unwrap();
+
+        for text in [
+            "".to_owned(),
+            "{".to_owned(),
+            r#"{"cniVersion":"0.3.1","ips":[]}"#.to_owned(),
+            whole.replace(KIND, "cniCacheV2"),
+            whole.replace(r#""config":""#, r#""config":"!"#),
+            whole[..whole.len() / 2].to_owned(),
+        ] {
+            fs::write(&file, &text).unwrap();
+            assert_eq!(cache.get(&it.owner, &it.network.name).unwrap(), None, "{text}");
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_read_does_not_hide_the_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
+        let file = dir.path().join("results/blue-net-c1-net1");
+        cache.put(&it, None, &result()).unwrap();
+        let spoilt = fs::read_to_string(&file).unwrap().replace("10.1.2.3/24", "nowhere");
+        fs::write(&file, spoilt).unwrap();
+
+        let got = cache.get(&it.owner, &it.network.name).unwrap().unwrap();
+
+        assert_eq!((got.config.as_slice(), got.result), (CONFIG.as_bytes(), None));
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("results"), "a file in the way").unwrap();
+        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
+
+        let fault = cache.put(&it, None, &result()).unwrap_err();
+
+        assert_eq!(fault.kind(), FaultKind::Io);
+        assert!(fault.to_string().contains("\"blue-net-c1-net1\""), "{fault}");
+        assert_eq!(cache.get(&it.owner, &it.network.name).unwrap(), None);
+    }
+}
