@@ -7,7 +7,7 @@ use super::undo::{self, undo};
 use super::{Node, claim};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, CniResult, FaultKind};
-use crate::plan::step::{Progress, Step};
+use crate::plan::step::Progress;
 
 /// An attachment that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,19 +138,20 @@ fn claim_plan_and_apply(node: &Node<'_>, read: &Read, record: &mut Record) -> Ou
     apply(node, record)
 }
 
-/// Applies the steps in order and marks the record as attached.
+/// Applies the steps in order and marks the record as attached. On refusal the record keeps the steps that were tried.
 fn apply(node: &Node<'_>, record: &mut Record) -> Outcome<()> {
     let mut progress = Progress::default();
-    let mut steps: Vec<Step> = std::mem::take(&mut record.steps);
-    let applied = steps.iter_mut().try_for_each(|step| {
+    for tried in 0..record.steps.len() {
+        let Some(step) = record.steps.get_mut(tried) else { break };
         let site =
             Site { attachment: &record.attachment, netns: record.attachment.netns.as_ref(), result: None };
-        node.hands.apply(site, step, &mut progress)
-    });
-    record.steps = steps;
-    record.result = progress.result;
-    applied?;
-    record.result.get_or_insert_default();
+        if let Err(fault) = node.hands.apply(site, step, &mut progress) {
+            record.result = progress.result;
+            record.steps.truncate(tried + 1);
+            return Err(fault);
+        }
+    }
+    record.result = Some(progress.result.unwrap_or_default());
     record.phase = Phase::Attached;
     node.journal.put(record)
 }

@@ -44,6 +44,7 @@ impl Read {
         for wanted in &self.wanted {
             steps.extend(self.plan_one(node, wanted.as_ref())?);
         }
+        steps.extend(chain::cache(&self.attachment.network));
         Ok(steps)
     }
 
@@ -70,6 +71,6 @@ impl Read {
 
     /// Steps whose undoing removes whatever such an attachment may have left, for when its record is lost.
     pub fn traces(&self) -> Vec<Step> {
-        self.wanted.iter().flat_map(|w| w.traces()).collect()
+        self.wanted.iter().flat_map(|w| w.traces()).chain(chain::cache(&self.attachment.network)).collect()
     }
 }

@@ -27,13 +27,13 @@ impl Entry<'_> {
 ///
 /// # Guarantees
 /// Every step is tried, whatever becomes of the others. Plugins are run first, in reverse order; then all links go in
-/// one request; then addresses are given back. A journalled record whose steps are all undone is removed; another
+/// one request; then addresses are given back and files removed. A journalled record whose steps are all undone is removed; another
 /// stays, marked as being undone. Neither the pod's network namespace nor any configuration is needed.
 pub(super) fn undo(node: &Node<'_>, entries: &[Entry<'_>]) -> Vec<Fault> {
     let mut faults = Vec::new();
     let sites: Vec<_> = entries.iter().map(|entry| (entry, prepare(node, entry))).collect();
     let mut clean = vec![true; entries.len()];
-    for rank in [UndoRank::Plugin, UndoRank::Link, UndoRank::Lease] {
+    for rank in [UndoRank::Plugin, UndoRank::Link, UndoRank::Files] {
         for (index, fault) in revert(node, &sites, rank) {
             if let Some(flag) = clean.get_mut(index) {
                 *flag = false;
@@ -90,6 +90,7 @@ fn told(fault: Fault, undo: &Undo<'_>) -> Fault {
         Step::Exec(exec) => format!("plugin {:?}", exec.program.as_str()),
         Step::Link(_) | Step::Configure(_) => "its link".to_owned(),
         Step::Lease(_) => "its addresses".to_owned(),
+        Step::Cache(_) => "its cached result".to_owned(),
     };
     fault.while_doing(format!(
         "cannot detach {:?} ({}): {what}",

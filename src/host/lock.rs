@@ -69,7 +69,9 @@ fn wait(file: File, path: &Path, limit: Duration) -> Outcome<File> {
         Ok(Ok(file)) => Ok(file),
         Ok(Err(cause)) => Err(unlockable(path, cause)),
         Err(RecvTimeoutError::Timeout) => Err(busy(path, &format!("for longer than {limit:?}"))),
-        Err(RecvTimeoutError::Disconnected) => Err(unlockable(path, io::Error::other("the waiting thread ended"))),
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(unlockable(path, io::Error::other("the waiting thread ended")))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::kind::{Ask, Wanted};
 use super::kinds;
+use super::step::{CacheStep, Step};
 use crate::model::fault::Outcome;
 use crate::model::{Attachment, Network, PluginConf};
 
@@ -26,4 +27,10 @@ pub fn read(attachment: &Attachment) -> Outcome<Vec<Box<dyn Wanted>>> {
 /// The plugins of a network that are run as processes.
 pub fn run_as_processes(network: &Network) -> impl Iterator<Item = &PluginConf> {
     network.plugins.iter().filter(|conf| !kinds::is_native(conf))
+}
+
+/// The step that keeps the result of a chain in which a plugin is run: such plugins, and programs beside them, expect
+/// what the reference library leaves.
+pub fn cache(network: &Network) -> Option<Step> {
+    run_as_processes(network).next().map(|_| Step::Cache(CacheStep { network: network.name.clone() }))
 }

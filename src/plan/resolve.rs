@@ -45,13 +45,13 @@ pub struct Wish {
 pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
     let mut attachments = Vec::new();
     if let Some((named, ifname, capabilities)) = wish.default {
-        attachments.push(attachment(sandbox, named, ifname, Role::Default, capabilities));
+        attachments.push(Attachment { capabilities, ..attachment(sandbox, named, ifname, Role::Default) });
     }
     // The default network counts even where a door leaves it out: the first additional interface is net1.
     let mut number = attachments.len().max(1);
     for named in wish.always {
         let ifname = numbered(number)?;
-        attachments.push(attachment(sandbox, named, ifname, Role::Additional, Object::default()));
+        attachments.push(attachment(sandbox, named, ifname, Role::Additional));
         number += 1;
     }
     for (selection, named) in wish.selected {
@@ -66,13 +66,8 @@ fn numbered(number: usize) -> Outcome<IfName> {
     format!("net{number}").parse()
 }
 
-fn attachment(
-    sandbox: &Sandbox,
-    named: Named,
-    ifname: IfName,
-    role: Role,
-    capabilities: Object,
-) -> Attachment {
+/// An attachment with what the sandbox gives every one.
+fn attachment(sandbox: &Sandbox, named: Named, ifname: IfName, role: Role) -> Attachment {
     Attachment {
         owner: Owner { container: sandbox.container.clone(), ifname },
         netns: sandbox.netns.clone(),
@@ -80,13 +75,14 @@ fn attachment(
         label: named.label,
         network: named.network,
         args: sandbox.args.clone(),
-        capabilities,
+        capabilities: Object::default(),
     }
 }
 
 fn selected(sandbox: &Sandbox, selection: &Selection, named: Named, number: usize) -> Outcome<Attachment> {
     let ifname = selection.interface.clone().map_or_else(|| numbered(number), Ok)?;
-    let mut made = attachment(sandbox, named, ifname, Role::Additional, selection.capabilities()?);
+    let mut made = attachment(sandbox, named, ifname, Role::Additional);
+    made.capabilities = selection.capabilities()?;
     // Plugins that know no capabilities read the old arguments.
     if let Some(mac) = selection.mac() {
         made.args.set("MAC", mac);

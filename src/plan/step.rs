@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Place;
-use crate::model::{CniResult, IfName, MacAddr, PluginConf, PluginType};
+use crate::model::{CniResult, IfName, MacAddr, NetworkName, PluginConf, PluginType};
 
 /// One change to the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub enum Step {
     Configure(ConfigureStep),
     /// Run a plugin.
     Exec(ExecStep),
+    /// Keep the result where the reference library keeps it.
+    Cache(CacheStep),
 }
 
 /// When a step is undone, across all attachments of a pod; within one rank the last made goes first.
@@ -30,8 +32,8 @@ pub enum UndoRank {
     Plugin,
     /// Then links, all together: the kernel deletes many in the time of one.
     Link,
-    /// Addresses last: one is free when nobody carries it any more.
-    Lease,
+    /// What is kept in files last: an address is free when nobody carries it any more.
+    Files,
 }
 
 impl Step {
@@ -40,7 +42,7 @@ impl Step {
         match self {
             Self::Exec(_) => UndoRank::Plugin,
             Self::Link(_) | Self::Configure(_) => UndoRank::Link,
-            Self::Lease(_) => UndoRank::Lease,
+            Self::Lease(_) | Self::Cache(_) => UndoRank::Files,
         }
     }
 }
@@ -192,6 +194,13 @@ pub struct ExecStep {
     pub conf: PluginConf,
     /// What its answer is.
     pub yields: Yields,
+}
+
+/// A result to keep, for programs that read the reference library's cache.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheStep {
+    /// The network, under whose name it is kept.
+    pub network: NetworkName,
 }
 
 /// What a plugin's answer is.

@@ -62,6 +62,10 @@ impl State {
             Step::Link(link) => self.make_link(site, link, progress),
             Step::Configure(configure) => self.configure(site, configure, progress),
             Step::Exec(exec) => self.run(site, exec, progress),
+            Step::Cache(_) => {
+                self.world.cached.insert(site.attachment.owner.clone());
+                Ok(())
+            }
         }
     }
 
@@ -180,6 +184,7 @@ impl State {
                 self.remove_link(undo.site, ours);
             }
             Step::Configure(_) => {}
+            Step::Cache(_) => drop(self.world.cached.remove(owner)),
             Step::Exec(exec) => {
                 let held = self.world.plugins.remove(&(owner.clone(), exec.program.to_string()));
                 if held && exec.program.as_str() == MAKES_LINK {
@@ -222,6 +227,7 @@ impl State {
                 Ok(())
             }
             Step::Exec(_) => lost("what a plugin made"),
+            Step::Cache(_) => Ok(()),
         }
     }
 }

@@ -52,6 +52,8 @@ pub struct World {
     pub leases: BTreeMap<(PathBuf, IpAddr), Owner>,
     /// What exec'd plugins hold, by owner and plugin.
     pub plugins: BTreeSet<(Owner, String)>,
+    /// Results kept as the reference library keeps them.
+    pub cached: BTreeSet<Owner>,
     /// Records, as the bytes that are on the disk.
     pub records: BTreeMap<Owner, Vec<u8>>,
     /// Claims.

@@ -384,7 +384,7 @@ pub(crate) fn one_stuck_step_does_not_keep_the_others(
     let before = sim.world();
     let attachments = pod("pod", &case.chains);
     let stuck = attachments[case.first as usize % attachments.len()].owner.clone();
-    let rank = [UndoRank::Plugin, UndoRank::Link, UndoRank::Lease][case.second as usize % 3];
+    let rank = [UndoRank::Plugin, UndoRank::Link, UndoRank::Files][case.second as usize % 3];
     add(&broken.node(), attachments).unwrap();
 
     sim.light(Fuse::Stick(rank, stuck.ifname.clone()));

@@ -57,8 +57,7 @@ impl Configuring<'_> {
         if self.ips.iter().any(|ip| ip.address.is_ipv6()) {
             pod.netns.within(|| self.prepare_ipv6(name))??;
         }
-        let waiting = self.waiting();
-        let mut monitor = match waiting.is_empty() {
+        let mut monitor = match self.waiting().is_empty() {
             true => None,
             false => Some(pod.netns.within(|| Socket::listening(addr::IPV6_CHANGES))??),
         };
@@ -67,7 +66,7 @@ impl Configuring<'_> {
             answer.map_err(|refusal| refused(refusal, &subject, name))?;
         }
         match &mut monitor {
-            Some(monitor) => self.detect(monitor, pod, index, waiting),
+            Some(monitor) => self.detect(monitor, pod, index),
             None => Ok(()),
         }
     }
@@ -128,14 +127,8 @@ impl Configuring<'_> {
         Ok(())
     }
 
-    fn detect(
-        &self,
-        monitor: &mut Socket,
-        pod: &mut Pod,
-        index: u32,
-        waiting: Vec<IpNetwork>,
-    ) -> Outcome<()> {
-        match addr::await_detection(monitor, index, waiting)? {
+    fn detect(&self, monitor: &mut Socket, pod: &mut Pod, index: u32) -> Outcome<()> {
+        match addr::await_detection(monitor, index, self.waiting())? {
             Detection::Passed => Ok(()),
             Detection::Duplicate(address) => Err(Fault::new(
                 FaultKind::Exists,

@@ -5,6 +5,7 @@ mod link;
 
 use std::rc::Rc;
 
+use super::cache::ResultCache;
 use super::exec::Plugins;
 use super::ipam::store;
 use super::netlink::Sockets;
@@ -17,18 +18,20 @@ use crate::plan::step::{Progress, Step, UndoRank, Yields};
 pub struct HostHands {
     sockets: Rc<Sockets>,
     plugins: Plugins,
+    cache: ResultCache,
 }
 
 impl HostHands {
-    /// Hands that share the call's sockets and run these plugins.
-    pub fn new(sockets: Rc<Sockets>, plugins: Plugins) -> Self {
-        Self { sockets, plugins }
+    /// Hands that share the call's sockets, run these plugins, and keep results here.
+    pub fn new(sockets: Rc<Sockets>, plugins: Plugins, cache: ResultCache) -> Self {
+        Self { sockets, plugins, cache }
     }
 
     fn revert_one(&self, undo: &Undo<'_>) -> Outcome<()> {
         match undo.step {
             Step::Lease(lease) => store::give_back(lease, &undo.site.attachment.owner),
             Step::Exec(exec) => self.plugins.del(undo.site, exec),
+            Step::Cache(cache) => self.cache.remove(&undo.site.attachment.owner, &cache.network),
             Step::Link(_) | Step::Configure(_) => Ok(()),
         }
     }
@@ -51,6 +54,10 @@ impl Hands for HostHands {
                 }
                 Ok(())
             }
+            Step::Cache(_) => {
+                let result = progress.result.get_or_insert_default();
+                self.cache.put(site.attachment, site.netns, result)
+            }
         }
     }
 
@@ -69,6 +76,8 @@ impl Hands for HostHands {
             Step::Link(step) => link::holds(&self.sockets, site, step),
             Step::Configure(_) => configure::holds(&self.sockets, site),
             Step::Exec(exec) => self.plugins.check(site, exec),
+            // Nothing of ours needs it.
+            Step::Cache(_) => Ok(()),
         }
     }
 
