@@ -33,6 +33,24 @@ pub fn gc(node: &Node<'_>, valid: &[Owner], networks: &[Network]) -> Outcome<()>
     Fault::gather(faults).map_or(Ok(()), Err)
 }
 
+/// The attachments whose network namespace is there: what is valid where no runtime says so.
+///
+/// # Errors
+/// The journal could not be read.
+pub fn living(node: &Node<'_>) -> Outcome<Vec<Owner>> {
+    let mut living = Vec::new();
+    for container in node.journal.containers()? {
+        for entry in node.journal.entries(&container)? {
+            match entry {
+                Entry::Whole(record) if node.living_netns(&record).is_none() => {}
+                Entry::Whole(record) => living.push(record.attachment.owner),
+                Entry::Broken(owner, _) => living.push(owner),
+            }
+        }
+    }
+    Ok(living)
+}
+
 /// Sweeps one container. A kept one loses only what was never finished.
 fn sweep(node: &Node<'_>, container: &ContainerId, keep: bool) -> Outcome<Vec<Fault>> {
     let _lock = node.journal.lock(container, Patience::Try)?;

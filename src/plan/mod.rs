@@ -4,6 +4,7 @@
 
 pub mod chain;
 pub mod claim;
+mod explain;
 pub mod facts;
 pub mod ipam;
 pub mod kind;

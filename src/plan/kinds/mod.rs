@@ -21,6 +21,11 @@ pub fn is_native(conf: &PluginConf) -> bool {
     native(conf).is_some()
 }
 
+/// Whether there is a native Kind for this plugin type.
+pub fn is_native_type(plugin_type: &str) -> bool {
+    NATIVE.into_iter().any(|kind| kind.plugin_type() == plugin_type)
+}
+
 fn native(conf: &PluginConf) -> Option<&'static dyn Kind> {
     let refused = conf.object().find("native").is_some_and(|v| v.get() == "false");
     NATIVE.into_iter().find(|kind| kind.plugin_type() == conf.kind().as_str() && !refused)

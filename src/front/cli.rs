@@ -1,0 +1,293 @@
+//! The command line: networks from a directory, without a container runtime or a cluster.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use super::machine::Machine;
+use super::serve::select;
+use super::table::{Row, table};
+use crate::engine::ports::{Journal, Networks};
+use crate::engine::{add, check, del, gc, survey};
+use crate::host::directory::Directory;
+use crate::model::fault::{Fault, Outcome};
+use crate::model::settings::{self, Places};
+use crate::model::{Attachment, ContainerId, FaultKind, IfName, NetnsPath, Object};
+use crate::plan::resolve::{Sandbox, Wish, resolve};
+use crate::plan::step::Step;
+
+/// Gives network namespaces several interfaces. As a CNI plugin it is called by a container runtime, with CNI_COMMAND
+/// set; these commands do the same by hand.
+#[derive(Parser)]
+#[command(name = "manifold", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Attach a network namespace to networks: all of them, or none
+    Attach(Attach),
+    /// Detach a sandbox from its networks; succeeds where there is nothing to detach
+    Detach(Detach),
+    /// Show what attach would do, step by step, and touch nothing
+    Explain(Attach),
+    /// Hold what was attached against the node
+    Check(Target),
+    /// List what is attached on this node
+    List(List),
+    /// Detach every sandbox whose network namespace is gone, and finish what a crash left unfinished
+    Prune(Stores),
+}
+
+#[derive(Args)]
+struct Attach {
+    #[command(flatten)]
+    target: Target,
+    /// Networks to attach, as in the annotation k8s.v1.cni.cncf.io/networks: "a,b@net7", or a JSON list
+    #[arg(long, default_value = "")]
+    networks: String,
+    /// The network of the default interface
+    #[arg(long, value_name = "NAME")]
+    default: Option<String>,
+    /// The name of the default interface
+    #[arg(long, default_value = "eth0")]
+    ifname: String,
+    /// Directory of NetworkAttachmentDefinitions (YAML or JSON) and CNI configuration files
+    #[arg(long, value_name = "DIR", default_value = settings::NETWORKS_DIR)]
+    networks_dir: PathBuf,
+    /// How to print what was done
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Args)]
+struct Detach {
+    #[command(flatten)]
+    target: Target,
+    /// Only this interface; may be given several times
+    #[arg(long, value_name = "NAME")]
+    interface: Vec<String>,
+}
+
+#[derive(Args)]
+struct List {
+    #[command(flatten)]
+    stores: Stores,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Args)]
+struct Target {
+    /// The network namespace: a path, or the name of one made by "ip netns add"
+    #[arg(long, value_name = "PATH")]
+    netns: Option<String>,
+    /// The sandbox's id; taken from the name of the network namespace if absent
+    #[arg(long, value_name = "ID")]
+    container_id: Option<String>,
+    #[command(flatten)]
+    stores: Stores,
+}
+
+#[derive(Args)]
+struct Stores {
+    /// Directory of records
+    #[arg(long, value_name = "DIR", default_value = settings::STATE_DIR)]
+    state_dir: PathBuf,
+    /// Directory of plugins' cached results
+    #[arg(long, value_name = "DIR", default_value = settings::CACHE_DIR)]
+    cache_dir: PathBuf,
+    /// Directory of plugins
+    #[arg(long, value_name = "DIR", default_value = settings::BIN_DIR)]
+    bin_dir: PathBuf,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Output {
+    /// A table
+    #[default]
+    Table,
+    /// JSON
+    Json,
+}
+
+/// Runs the command line. The exit code is 0 for success, 1 for a failure, 2 for wrong words.
+pub(super) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match obey(&cli.command) {
+        Ok(text) => match io::stdout().lock().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(fault) => {
+            drop(io::stderr().lock().write_all(told(&fault).as_bytes()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A failure in words: what, what to do, and what else.
+fn told(fault: &Fault) -> String {
+    let mut text = format!("error: {fault}\n");
+    // Writing to memory cannot fail.
+    if let Some(advice) = fault.advice() {
+        writeln!(text, "  remedy: {advice}").unwrap_or_default();
+    }
+    for other in fault.companions() {
+        writeln!(text, "  also: {other}").unwrap_or_default();
+    }
+    text
+}
+
+fn obey(command: &Command) -> Outcome<String> {
+    match command {
+        Command::Attach(attach) => attach_all(attach),
+        Command::Detach(detach) => detach_all(detach),
+        Command::Explain(attach) => explain(attach),
+        Command::Check(target) => {
+            check::check(&target.stores.machine().node(), &target.container()?, &[]).map(|()| String::new())
+        }
+        Command::List(list) => list_all(list),
+        Command::Prune(stores) => prune(stores),
+    }
+}
+
+fn attach_all(attach: &Attach) -> Outcome<String> {
+    let attachments = attach.attachments()?;
+    let made = add::add(&attach.target.stores.machine().node(), attachments)?;
+    let rows: Vec<Row> = made.iter().map(Row::made).collect();
+    shown(attach.output, &rows, || table(&rows))
+}
+
+fn detach_all(detach: &Detach) -> Outcome<String> {
+    let names: Vec<IfName> = detach.interface.iter().map(|name| name.parse()).collect::<Outcome<_>>()?;
+    let request = del::Detach {
+        container: &detach.target.container()?,
+        scope: if names.is_empty() { del::Scope::Sandbox } else { del::Scope::Interfaces(names) },
+        configured: &Vec::new,
+        unrecorded: del::Unrecorded::Skip,
+    };
+    del::del(&detach.target.stores.machine().node(), &request).map(|()| String::new())
+}
+
+/// The plan of one attachment, as JSON.
+#[derive(Serialize)]
+struct Planned<'a> {
+    attachment: &'a Attachment,
+    steps: &'a [Step],
+}
+
+fn explain(attach: &Attach) -> Outcome<String> {
+    let machine = attach.target.stores.machine();
+    let mut text = String::new();
+    let mut plans = Vec::new();
+    for attachment in attach.attachments()? {
+        let read = survey::read(attachment)?;
+        let steps = read.plan(&machine.node())?;
+        let attachment = read.attachment;
+        writeln!(text, "{} ({}):", attachment.owner.ifname, attachment.label).unwrap_or_default();
+        for (number, step) in (1..).zip(&steps) {
+            writeln!(text, "  {number}. {step}").unwrap_or_default();
+        }
+        plans.push((attachment, steps));
+    }
+    let planned: Vec<Planned<'_>> =
+        plans.iter().map(|(attachment, steps)| Planned { attachment, steps }).collect();
+    shown(attach.output, &planned, || text.trim_end().to_owned())
+}
+
+fn list_all(list: &List) -> Outcome<String> {
+    let journal = list.stores.machine().journal;
+    let mut rows = Vec::new();
+    for container in journal.containers()? {
+        rows.extend(journal.entries(&container)?.iter().map(Row::entry));
+    }
+    shown(list.output, &rows, || table(&rows))
+}
+
+/// Keeps the sandboxes whose network namespace is there, and collects the rest.
+fn prune(stores: &Stores) -> Outcome<String> {
+    let machine = stores.machine();
+    let valid = gc::living(&machine.node())?;
+    gc::gc(&machine.node(), &valid, &[]).map(|()| String::new())
+}
+
+fn shown<T: Serialize + ?Sized>(
+    output: Output,
+    value: &T,
+    table: impl FnOnce() -> String,
+) -> Outcome<String> {
+    let mut text = match output {
+        Output::Table => table(),
+        Output::Json => serde_json::to_string_pretty(value)
+            .map_err(|cause| Fault::new(FaultKind::Decode, "cannot print JSON").because(cause))?,
+    };
+    text.push('\n');
+    Ok(text)
+}
+
+impl Attach {
+    fn attachments(&self) -> Outcome<Vec<Attachment>> {
+        let directory = Directory::new(&self.networks_dir);
+        let default = match &self.default {
+            None => None,
+            Some(name) => Some((directory.network(None, name)?, self.ifname.parse()?, Object::default())),
+        };
+        let wish = Wish { default, always: Vec::new(), selected: select(&directory, &self.networks)? };
+        let netns = self.target.netns()?.ok_or_else(|| {
+            Fault::new(FaultKind::Environment, "no network namespace is given")
+                .remedy("name one with --netns")
+        })?;
+        let sandbox =
+            Sandbox { container: self.target.container()?, netns: Some(netns), args: Default::default() };
+        let attachments = resolve(&sandbox, wish)?;
+        if attachments.is_empty() {
+            return Err(Fault::new(FaultKind::Config, "no network is given")
+                .remedy("name some with --networks or --default"));
+        }
+        Ok(attachments)
+    }
+}
+
+impl Target {
+    /// The network namespace; a bare name is one of `ip-netns(8)`.
+    fn netns(&self) -> Outcome<Option<NetnsPath>> {
+        let path = self
+            .netns
+            .as_ref()
+            .map(|text| if text.contains('/') { text.clone() } else { format!("/run/netns/{text}") });
+        path.map(NetnsPath::try_from).transpose()
+    }
+
+    fn container(&self) -> Outcome<ContainerId> {
+        if let Some(id) = &self.container_id {
+            return id.parse();
+        }
+        let netns = self.netns()?;
+        let name = netns.as_ref().and_then(|path| path.as_path().file_name()).and_then(|name| name.to_str());
+        let missing = || {
+            Fault::new(FaultKind::Environment, "no sandbox is given")
+                .remedy("name one with --netns or --container-id")
+        };
+        name.ok_or_else(missing)?.parse()
+    }
+}
+
+impl Stores {
+    fn machine(&self) -> Machine {
+        let places = Places {
+            bin_dir: self.bin_dir.clone(),
+            networks_dir: settings::NETWORKS_DIR.into(),
+            cache_dir: self.cache_dir.clone(),
+            state_dir: self.state_dir.clone(),
+        };
+        Machine::new(&places, &[])
+    }
+}

@@ -1,0 +1,52 @@
+//! This node, wired up for one call.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::engine::Node;
+use crate::host::cache::ResultCache;
+use crate::host::exec::Plugins;
+use crate::host::hands::HostHands;
+use crate::host::journal::FileJournal;
+use crate::host::netlink::Sockets;
+use crate::host::probe::HostProbe;
+use crate::model::settings::Places;
+
+/// Longest run of one plugin: the kubelet gives a sandbox four minutes, and the pod may have several.
+const PLUGIN_LIMIT: Duration = Duration::from_secs(120);
+
+/// The adapters of this node. They share sockets, and live as long as one call.
+pub(super) struct Machine {
+    probe: HostProbe,
+    hands: HostHands,
+    /// The journal, for doors that only read.
+    pub(super) journal: FileJournal,
+}
+
+impl Machine {
+    /// Wires the adapters up; plugins are looked for in `binDir`, then in `plugin_dirs`.
+    pub(super) fn new(places: &Places, plugin_dirs: &[PathBuf]) -> Self {
+        let sockets = Rc::new(Sockets::default());
+        let path = [std::slice::from_ref(&places.bin_dir), plugin_dirs].concat();
+        let plugins = Plugins::new(path, environment(), PLUGIN_LIMIT);
+        Self {
+            probe: HostProbe::new(Rc::clone(&sockets)),
+            hands: HostHands::new(sockets, plugins, ResultCache::new(&places.cache_dir)),
+            journal: FileJournal::new(&places.state_dir),
+        }
+    }
+
+    /// The node as the verbs see it.
+    pub(super) fn node(&self) -> Node<'_> {
+        Node { probe: &self.probe, hands: &self.hands, journal: &self.journal }
+    }
+}
+
+/// The environment that plugins inherit (CNI specification 1.1.0, section 2: "the runtime's own").
+#[allow(clippy::disallowed_methods, reason = "doors read the environment")]
+fn environment() -> Vec<(OsString, OsString)> {
+    env::vars_os().collect()
+}

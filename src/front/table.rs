@@ -1,0 +1,99 @@
+//! Attachments as a table or as JSON.
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use crate::engine::add::Attached;
+use crate::engine::ports::Entry;
+use crate::engine::record::Phase;
+use crate::model::{Attachment, CniResult, PluginConf};
+use crate::plan::kinds;
+
+/// One attachment, as people and programs read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Row {
+    container: String,
+    interface: String,
+    network: String,
+    kinds: Vec<String>,
+    addresses: Vec<String>,
+    mac: String,
+    netns: String,
+    state: String,
+}
+
+impl Row {
+    /// The row of an attachment just made.
+    pub(super) fn made(made: &Attached) -> Self {
+        Self::of(&made.attachment, Some(&made.result), "attached")
+    }
+
+    /// The row of a journal's entry.
+    pub(super) fn entry(entry: &Entry) -> Self {
+        match entry {
+            Entry::Whole(record) => {
+                let state = match record.phase {
+                    Phase::Attached => "attached",
+                    Phase::Pending => "unfinished",
+                    Phase::Detaching => "detaching",
+                };
+                Self::of(&record.attachment, record.result.as_ref(), state)
+            }
+            Entry::Broken(owner, _) => Self {
+                container: owner.container.to_string(),
+                interface: owner.ifname.to_string(),
+                network: String::new(),
+                kinds: Vec::new(),
+                addresses: Vec::new(),
+                mac: String::new(),
+                netns: String::new(),
+                state: "unreadable".to_owned(),
+            },
+        }
+    }
+
+    fn of(attachment: &Attachment, result: Option<&CniResult>, state: &str) -> Self {
+        let ifname = attachment.owner.ifname.as_str();
+        let ours =
+            result.and_then(|r| r.interfaces.iter().find(|i| i.name == ifname && !i.sandbox.is_empty()));
+        Self {
+            container: attachment.owner.container.to_string(),
+            interface: ifname.to_owned(),
+            network: attachment.label.clone(),
+            kinds: attachment.network.plugins.iter().map(kind).collect(),
+            addresses: result
+                .map(|r| r.ips.iter().map(|ip| ip.address.to_string()).collect())
+                .unwrap_or_default(),
+            mac: ours.map(|i| i.mac.clone()).unwrap_or_default(),
+            netns: attachment.netns.as_ref().map(ToString::to_string).unwrap_or_default(),
+            state: state.to_owned(),
+        }
+    }
+}
+
+/// The plugin type, and how it is served.
+fn kind(conf: &PluginConf) -> String {
+    let how = if kinds::is_native(conf) { "native" } else { "exec" };
+    format!("{} ({how})", conf.kind())
+}
+
+/// The rows as a table.
+pub(super) fn table(rows: &[Row]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["SANDBOX", "INTERFACE", "NETWORK", "PLUGINS", "ADDRESSES", "MAC", "STATE"]);
+    for row in rows {
+        let short: String = row.container.chars().take(13).collect();
+        table.add_row([
+            &short,
+            &row.interface,
+            &row.network,
+            &row.kinds.join("\n"),
+            &row.addresses.join("\n"),
+            &row.mac,
+            &row.state,
+        ]);
+    }
+    table.trim_fmt()
+}

@@ -1,0 +1,109 @@
+//! Steps in words, for people.
+
+use std::fmt;
+
+use super::facts::Place;
+use super::step::{
+    AddressRange, ConfigureStep, Dad, LeaseStep, LinkKind, LinkStep, MacvlanMode, Step, VlanProtocol, Yields,
+};
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lease(step) => step.fmt(f),
+            Self::Link(step) => step.fmt(f),
+            Self::Configure(step) => step.fmt(f),
+            Self::Exec(step) => {
+                let what = match step.yields {
+                    Yields::Result => "run plugin",
+                    Yields::Lease => "get addresses from plugin",
+                };
+                write!(f, "{what} {}", step.program)
+            }
+            Self::Cache(step) => write!(f, "keep the result in the cache, as network {}", step.network),
+        }
+    }
+}
+
+impl fmt::Display for LeaseStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sets: Vec<String> =
+            self.sets.iter().map(|set| words(set.iter().map(AddressRange::to_string))).collect();
+        write!(
+            f,
+            "take {} out of store {}",
+            words(sets.iter().map(|s| format!("an address of {s}"))),
+            self.store.display()
+        )?;
+        if !self.requested.is_empty() {
+            write!(f, ", namely {}", words(self.requested.iter().map(ToString::to_string)))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {} ({})", self.start, self.end, self.subnet)
+    }
+}
+
+impl fmt::Display for LinkStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "make a {} on {}", self.kind, self.master.name)?;
+        if self.master.place == Place::Pod {
+            write!(f, " in the pod")?;
+        }
+        if let Some(mac) = self.mac {
+            write!(f, ", address {mac}")?;
+        }
+        if let Some(mtu) = self.mtu {
+            write!(f, ", MTU {mtu}")?;
+        }
+        write!(f, ", link group {:#x}", self.group)
+    }
+}
+
+impl fmt::Display for LinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Macvlan { mode, .. } => write!(f, "macvlan in mode {mode}"),
+            Self::Vlan { id, protocol: VlanProtocol::Dot1Q } => write!(f, "vlan with id {id}"),
+            Self::Vlan { id, protocol: VlanProtocol::Dot1Ad } => write!(f, "802.1ad vlan with id {id}"),
+        }
+    }
+}
+
+impl fmt::Display for MacvlanMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bridge => "bridge",
+            Self::Private => "private",
+            Self::Vepa => "vepa",
+            Self::Passthru => "passthru",
+            Self::Source => "source",
+        })
+    }
+}
+
+impl fmt::Display for ConfigureStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bring it up")?;
+        if self.needs_address {
+            let fixed = words(self.given.ips.iter().map(|ip| ip.address.to_string()));
+            write!(f, " with {}", if fixed.is_empty() { "what was given" } else { &fixed })?;
+        }
+        if !self.given.routes.is_empty() {
+            write!(f, ", routes to {}", words(self.given.routes.iter().map(|r| r.dst.to_string())))?;
+        }
+        match self.dad {
+            Dad::Wait => Ok(()),
+            Dad::Optimistic => f.write_str(", optimistic duplicate address detection"),
+            Dad::Off => f.write_str(", without duplicate address detection"),
+        }
+    }
+}
+
+fn words(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
