@@ -1,2 +1,39 @@
-//! hw-tests.
-fn main() {}
+//! Hardware in the loop: cases that drive the real `manifold` binary as a CNI plugin on a kernel that has what
+//! they need.
+//!
+//! `--rig emulated` boots a throw-away machine in QEMU and runs this same program inside it; `--rig here` runs
+//! the cases on this machine. Every case states what it needs and is skipped aloud where that is missing; in the
+//! emulated machine, which has everything, a skipped case counts as failed.
+//!
+//! Start reading at [`catalogue`]; [`rig`] prepares and boots the machine, [`node`] is what a case works on.
+
+mod cases;
+mod catalogue;
+mod command;
+mod link;
+mod need;
+mod node;
+mod options;
+mod packages;
+mod plugin;
+mod rig;
+mod runner;
+mod trouble;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::options::{Options, Rig};
+use crate::trouble::Outcome;
+
+fn main() -> Outcome<ExitCode> {
+    let options = Options::parse();
+    if options.list {
+        return catalogue::print(&options).map(|()| ExitCode::SUCCESS);
+    }
+    match options.rig {
+        Rig::Emulated => rig::boot(&options),
+        Rig::Here => runner::run(&options),
+    }
+}

@@ -1,0 +1,5 @@
+//! The cases, one file per subject.
+
+pub(crate) mod machine;
+pub(crate) mod macvlan;
+pub(crate) mod vlan;

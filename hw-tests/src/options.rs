@@ -1,0 +1,77 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+
+use crate::trouble::{Outcome, Trouble};
+
+/// Runs the cases that need more than the kernel of a build machine has.
+#[derive(Parser)]
+#[command(name = "hw-tests")]
+pub(crate) struct Options {
+    /// Where to run the cases.
+    #[arg(long, value_enum, default_value_t = Rig::Emulated)]
+    pub(crate) rig: Rig,
+    /// Prints the catalogue and runs nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Only the cases whose name contains this.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) filter: String,
+    /// The manifold binary to hold to account; without it, the one that was built beside this program.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) manifold: Option<PathBuf>,
+    /// What the cases are held against; the reference plugins show that the cases themselves are right.
+    #[arg(long, value_enum, default_value_t = Whom::Manifold)]
+    pub(crate) subject: Whom,
+    /// A case that lacks something has failed; set inside the emulated machine, which lacks nothing.
+    #[arg(long, hide = true)]
+    pub(crate) must_run: bool,
+}
+
+/// The machine that runs the cases.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rig {
+    /// A throw-away machine in QEMU, booted for this run.
+    Emulated,
+    /// This machine, in network namespaces of its own. Needs root.
+    Here,
+}
+
+/// Which program serves the CNI calls.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Whom {
+    /// The manifold binary.
+    Manifold,
+    /// The reference plugins, as the distribution packages them.
+    Reference,
+}
+
+impl Options {
+    /// The manifold binary to hold to account.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn manifold(&self) -> Outcome<PathBuf> {
+        let path = match &self.manifold {
+            Some(path) => {
+                std::path::absolute(path).map_err(Trouble::doing("cannot tell where --manifold is"))?
+            }
+            None => built()?.join("manifold"),
+        };
+        if path.is_file() {
+            return Ok(path);
+        }
+        Err(Trouble::new(format!("there is no {path:?}; run \"cargo build\" first, or give --manifold")))
+    }
+}
+
+/// The folder that cargo built this program into.
+///
+/// # Errors
+/// The system does not tell where this program is.
+pub(crate) fn built() -> Outcome<PathBuf> {
+    let me = std::env::current_exe().map_err(Trouble::doing("cannot tell where this program is"))?;
+    me.parent().map(Path::to_path_buf).ok_or_else(|| Trouble::new("this program lies in no folder"))
+}

@@ -1,0 +1,195 @@
+//! CNI calls as a container runtime makes them: variables, a configuration on standard input, a result or an
+//! error object on standard output (CNI specification 1.1.0, sections 2 and 5).
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::command::Ran;
+use crate::node::{Netns, Node};
+use crate::options::{Options, Whom};
+use crate::trouble::{Outcome, Trouble, holds};
+
+/// Where the distribution puts the reference plugins.
+pub(crate) const REFERENCE: &str = "/usr/lib/cni";
+
+/// The version of the protocol that the calls speak.
+const VERSION: &str = "1.0.0";
+
+/// The name of the network under test.
+const NETWORK: &str = "net-under-test";
+
+/// Who serves the calls.
+pub(crate) enum Subject {
+    /// Manifold, which gets the plugin's configuration as a delegate.
+    Manifold(PathBuf),
+    /// The reference plugin of the type that the configuration names.
+    Reference,
+}
+
+/// One interface of one pod, to be asked for, checked and taken down.
+pub(crate) struct Attachment<'a> {
+    /// Who serves the calls.
+    pub(crate) subject: &'a Subject,
+    /// Where.
+    pub(crate) node: &'a Node,
+    /// The pod's container.
+    pub(crate) container: String,
+    /// The path of the pod's network namespace; may be empty for DEL.
+    pub(crate) netns: String,
+    /// The plugin's configuration, without version and name.
+    pub(crate) config: Value,
+}
+
+/// What a plugin answered that could not serve a call.
+pub(crate) struct Refusal {
+    /// The CNI error code.
+    pub(crate) code: u64,
+    /// Message and details.
+    pub(crate) text: String,
+}
+
+/// The interface that the calls ask for.
+pub(crate) const IFNAME: &str = "net1";
+
+impl Subject {
+    /// Whom the options name.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn of(options: &Options) -> Outcome<Self> {
+        match options.subject {
+            Whom::Manifold => options.manifold().map(Self::Manifold),
+            Whom::Reference => Ok(Self::Reference),
+        }
+    }
+
+    fn program(&self, config: &Value) -> PathBuf {
+        match self {
+            Self::Manifold(path) => path.clone(),
+            Self::Reference => {
+                Path::new(REFERENCE).join(config.get("type").and_then(Value::as_str).unwrap_or(""))
+            }
+        }
+    }
+}
+
+impl<'a> Attachment<'a> {
+    /// An attachment of a pod to the network that this configuration describes.
+    pub(crate) fn new(subject: &'a Subject, node: &'a Node, pod: &Netns, config: Value) -> Self {
+        // Unique, so that whatever mentions it afterwards was left behind by this attachment.
+        let container = pod.path().replace('/', "-").trim_start_matches('-').to_owned();
+        Self { subject, node, container, netns: pod.path(), config }
+    }
+
+    /// Makes it and returns the result.
+    ///
+    /// # Errors
+    /// The plugin refused.
+    pub(crate) fn add(&self) -> Outcome<Value> {
+        accepted("ADD", self.call("ADD", None)?)
+    }
+
+    /// Takes it down.
+    ///
+    /// # Errors
+    /// The plugin refused.
+    pub(crate) fn del(&self, result: Option<&Value>) -> Outcome<()> {
+        accepted("DEL", self.call("DEL", result)?).map(|_| ())
+    }
+
+    /// Asks whether it is as it was made.
+    ///
+    /// # Errors
+    /// The plugin could not be run.
+    pub(crate) fn check(&self, result: &Value) -> Outcome<Result<Value, Refusal>> {
+        self.call("CHECK", Some(result))
+    }
+
+    /// Asks for it, of a plugin that should refuse.
+    ///
+    /// # Errors
+    /// The plugin did not refuse.
+    pub(crate) fn refusal(&self) -> Outcome<Refusal> {
+        match self.call("ADD", None)? {
+            Ok(result) => Err(Trouble::new(format!("ADD should have been refused, but gave {result}"))),
+            Err(refusal) => Ok(refusal),
+        }
+    }
+
+    /// Holds that no file on the node mentions this attachment any more, nor any address of this result.
+    ///
+    /// # Errors
+    /// Something was left behind.
+    pub(crate) fn left_nothing(&self) -> Outcome<()> {
+        let traces = self.node.traces(&self.container)?;
+        holds(traces.is_empty(), format!("DEL left {traces:?} behind"))
+    }
+
+    fn call(&self, command: &str, result: Option<&Value>) -> Outcome<Result<Value, Refusal>> {
+        let program = self.node.own.program([self.subject.program(&self.config)]);
+        let ran = program
+            .env("CNI_COMMAND", command)
+            .env("CNI_CONTAINERID", &self.container)
+            .env("CNI_NETNS", &self.netns)
+            .env("CNI_IFNAME", IFNAME)
+            .env("CNI_PATH", REFERENCE)
+            .input(self.input(result).to_string())
+            .run()?;
+        reply(command, &ran)
+    }
+
+    fn input(&self, result: Option<&Value>) -> Value {
+        let mut input = match self.subject {
+            Subject::Manifold(_) => json!({
+                "type": "manifold",
+                "stateDir": self.node.path("state"),
+                "delegates": [{"cniVersion": VERSION, "name": NETWORK, "plugins": [self.config]}],
+            }),
+            Subject::Reference => self.config.clone(),
+        };
+        if let Some(keys) = input.as_object_mut() {
+            keys.insert("cniVersion".into(), VERSION.into());
+            keys.insert("name".into(), NETWORK.into());
+            keys.extend(result.map(|result| ("prevResult".into(), result.clone())));
+        }
+        input
+    }
+}
+
+/// The `ipam` part of a configuration: host-local, with its files on the node.
+pub(crate) fn addresses(node: &Node) -> Value {
+    json!({
+        "type": "host-local",
+        "dataDir": node.path("addresses"),
+        "ranges": [[{"subnet": "10.77.0.0/24"}]],
+    })
+}
+
+/// The addresses in a result, with their prefix lengths.
+pub(crate) fn addresses_in(result: &Value) -> Vec<String> {
+    let ips = result.get("ips").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    ips.iter().filter_map(|ip| ip.get("address")?.as_str()).map(str::to_owned).collect()
+}
+
+fn accepted(command: &str, reply: Result<Value, Refusal>) -> Outcome<Value> {
+    reply.map_err(|refusal| Trouble::new(format!("{command} failed with {}: {}", refusal.code, refusal.text)))
+}
+
+/// Reads what a plugin printed. DEL and CHECK print nothing when all is well.
+fn reply(command: &str, ran: &Ran) -> Outcome<Result<Value, Refusal>> {
+    let unreadable =
+        || format!("cannot read the answer to {command} (status {:?}): {:?}", ran.status, ran.complaint);
+    let printed = match ran.output.trim() {
+        "" => Value::Null,
+        text => serde_json::from_str(text).map_err(Trouble::doing(unreadable()))?,
+    };
+    if ran.status == Some(0) {
+        return Ok(Ok(printed));
+    }
+    let text = |key| printed.get(key).and_then(Value::as_str).unwrap_or_default();
+    match printed.get("code").and_then(Value::as_u64) {
+        Some(code) => Ok(Err(Refusal { code, text: format!("{} {}", text("msg"), text("details")) })),
+        None => Err(Trouble::new(unreadable())),
+    }
+}
