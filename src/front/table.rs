@@ -81,7 +81,7 @@ fn kind(conf: &PluginConf) -> String {
 /// The rows as a table.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["SANDBOX", "INTERFACE", "NETWORK", "PLUGINS", "ADDRESSES", "MAC", "STATE"]);
     for row in rows {
         let short: String = row.container.chars().take(13).collect();
@@ -95,5 +95,6 @@ pub(super) fn table(rows: &[Row]) -> String {
             &row.state,
         ]);
     }
-    table.trim_fmt()
+    // The style pads every cell, the first one too.
+    table.trim_fmt().lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }

@@ -124,7 +124,8 @@ pub struct Network {
     pub only_inlined: bool,
     /// The chain, at least one plugin once complete.
     pub plugins: Vec<PluginConf>,
-    /// The configuration as it was written, for the caches that other programs read.
+    /// The configuration as it was written, for the caches that other programs read. It is not part of records.
+    #[serde(skip)]
     pub source: RawValueEq,
 }
 
@@ -133,7 +134,7 @@ fn is_false(flag: &bool) -> bool {
 }
 
 /// Raw JSON that compares by its text.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RawValueEq(Box<RawValue>);
 
