@@ -1,6 +1,6 @@
 //! Floor 2: the verbs, and the ports through which they reach a node.
 //!
-//! [`add`] plans, records, applies; [`del`], [`gc`] and every failure go through one [`undo`]; [`check`] asks whether
+//! [`add`] plans, records, applies; [`del`], [`gc`] and every failure go through one undo; [`check`] asks whether
 //! the record still holds.
 
 pub mod add;

@@ -222,6 +222,7 @@ impl Probe for SimNode {
         Ok(match question {
             Question::Link(Place::Host, name) => link(state.masters.get(name.as_str())),
             Question::DefaultLink(Place::Host) => link(state.masters.values().next()),
+            Question::Program(_) => Answer::Present,
             Question::Link(Place::Pod, _) | Question::DefaultLink(Place::Pod) | Question::ResolvConf(_) => {
                 Answer::Absent
             }

@@ -45,9 +45,11 @@ pub fn add(index: u32, route: &Route, gateway: Option<IpAddr>) -> Request {
     Request::change(Message::NewRoute(message), NLM_F_CREATE)
 }
 
-/// The next hop of a route: its own, or the family's gateway.
+/// The next hop of a route: its own, or the family's gateway. A route of narrower scope than universe has none but its
+/// own: what it leads to is on the link.
 pub fn next_hop(route: &Route, gateway: Option<IpAddr>) -> Option<IpAddr> {
-    route.gw.or_else(|| gateway.filter(|gw| gw.is_ipv4() == route.dst.is_ipv4()))
+    let universe = route.scope.unwrap_or_default() == 0;
+    route.gw.or_else(|| gateway.filter(|gw| universe && gw.is_ipv4() == route.dst.is_ipv4()))
 }
 
 /// What the kernel says of one route.
