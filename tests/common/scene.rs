@@ -1,5 +1,8 @@
 //! A node with an uplink, and the program called on it as a container runtime calls it.
 
+#![allow(dead_code, reason = "every test uses its part")]
+#![allow(clippy::expect_used, clippy::disallowed_methods, reason = "a test may panic, and starts programs")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -9,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::Node;
+use crate::common::Node;
 
 /// Where Debian puts the reference plugins.
 pub(crate) const PLUGINS: &str = "/usr/lib/cni";
