@@ -35,6 +35,7 @@ struct State {
     world: World,
     netns: BTreeMap<String, u64>,
     masters: BTreeMap<String, LinkFacts>,
+    cursors: BTreeMap<(PathBuf, usize), IpAddr>,
     boot: u32,
     next_netns: u64,
     fuse: Fuse,

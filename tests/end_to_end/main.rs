@@ -22,7 +22,7 @@ mod check;
 mod del;
 mod housekeeping;
 
-use common::{Node, Pod};
+use common::Pod;
 use scene::{Answer, Call, Scene};
 use serde_json::{Value, json};
 
