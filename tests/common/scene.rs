@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -146,11 +146,21 @@ fn gather(path: &Path, root: &Path, kept: &mut BTreeMap<String, String>) {
 }
 
 /// Runs a command with these bytes on its standard input.
-pub(crate) fn feed(mut command: Command, stdin: &[u8]) -> Output {
+pub(crate) fn feed(command: Command, stdin: &[u8]) -> Output {
+    start(command, stdin).wait_with_output().expect("the program ends")
+}
+
+/// Starts a command with these bytes on its standard input.
+pub(crate) fn start(mut command: Command, stdin: &[u8]) -> Child {
     let mut child = command.spawn().expect("the program starts");
     // A program that fails early does not read on.
     drop(child.stdin.take().expect("a pipe").write_all(stdin));
-    child.wait_with_output().expect("the program ends")
+    child
+}
+
+/// Waits for what a started call answers.
+pub(crate) fn finish(child: Child) -> Answer {
+    answer(&child.wait_with_output().expect("the program ends"))
 }
 
 fn answer(output: &Output) -> Answer {

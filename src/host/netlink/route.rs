@@ -13,8 +13,7 @@ use netlink_packet_route::route::{
 
 use super::addr::family;
 use super::socket::{Request, Socket};
-use crate::model::FaultKind;
-use crate::model::fault::{Fault, Outcome};
+use crate::model::fault::Outcome;
 use crate::model::result::Route;
 
 /// The request that adds a route through a link; `gateway` is used where the route names none.
@@ -90,9 +89,7 @@ pub fn default_link(socket: &mut Socket) -> Outcome<Option<u32>> {
 }
 
 fn list(socket: &mut Socket, message: RouteMessage) -> Outcome<Vec<Seen>> {
-    let answer = socket.ask(Request::all(Message::GetRoute(message)))?;
-    let messages =
-        answer.map_err(|refusal| Fault::new(FaultKind::Kernel, "cannot list routes").because(refusal))?;
+    let messages = socket.list(&Message::GetRoute(message), "routes")?;
     Ok(messages.iter().filter_map(read).collect())
 }
 
