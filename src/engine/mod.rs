@@ -10,6 +10,7 @@ pub mod del;
 pub mod gc;
 pub mod ports;
 pub mod record;
+pub mod scope;
 pub mod status;
 pub mod survey;
 mod undo;

@@ -12,6 +12,7 @@ use super::machine::Machine;
 use super::serve::select;
 use super::table::{Row, table};
 use crate::engine::ports::{Journal, Networks};
+use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, survey};
 use crate::host::directory::Directory;
 use crate::model::fault::{Fault, Outcome};
@@ -152,7 +153,8 @@ fn obey(command: &Command) -> Outcome<String> {
         Command::Detach(detach) => detach_all(detach),
         Command::Explain(attach) => explain(attach),
         Command::Check(target) => {
-            check::check(&target.stores.machine().node(), &target.container()?, &[]).map(|()| String::new())
+            check::check(&target.stores.machine().node(), &target.container()?, &Scope::Own, &[])
+                .map(|()| String::new())
         }
         Command::List(list) => list_all(list),
         Command::Prune(stores) => prune(stores),
@@ -170,7 +172,7 @@ fn detach_all(detach: &Detach) -> Outcome<String> {
     let names: Vec<IfName> = detach.interface.iter().map(|name| name.parse()).collect::<Outcome<_>>()?;
     let request = del::Detach {
         container: &detach.target.container()?,
-        scope: if names.is_empty() { del::Scope::Sandbox } else { del::Scope::Interfaces(names) },
+        scope: if names.is_empty() { Scope::Own } else { Scope::Interfaces(names) },
         configured: &Vec::new,
         unrecorded: del::Unrecorded::Skip,
     };
@@ -216,7 +218,7 @@ fn list_all(list: &List) -> Outcome<String> {
 fn prune(stores: &Stores) -> Outcome<String> {
     let machine = stores.machine();
     let valid = gc::living(&machine.node())?;
-    gc::gc(&machine.node(), &valid, &[]).map(|()| String::new())
+    gc::gc(&machine.node(), &Scope::Own, &valid, &[]).map(|()| String::new())
 }
 
 fn shown<T: Serialize + ?Sized>(
@@ -245,8 +247,12 @@ impl Attach {
             Fault::new(FaultKind::Environment, "no network namespace is given")
                 .remedy("name one with --netns")
         })?;
-        let sandbox =
-            Sandbox { container: self.target.container()?, netns: Some(netns), args: Default::default() };
+        let sandbox = Sandbox {
+            container: self.target.container()?,
+            netns: Some(netns),
+            args: Default::default(),
+            standalone: None,
+        };
         let attachments = resolve(&sandbox, wish)?;
         if attachments.is_empty() {
             return Err(Fault::new(FaultKind::Config, "no network is given")

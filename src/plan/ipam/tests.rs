@@ -29,6 +29,7 @@ impl Case {
             owner: Owner { container: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() },
             netns: None,
             role: Role::Additional,
+            standalone: None,
             label: "default/net".into(),
             network: Network::parse(&serde_json::to_vec(&conf).unwrap(), None).unwrap(),
             args: Default::default(),
