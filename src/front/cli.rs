@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::machine::Machine;
-use super::serve::select;
 use super::table::{Row, table};
+use super::wish::select;
 use crate::engine::ports::{Journal, Networks};
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, survey};
@@ -18,7 +18,7 @@ use crate::host::directory::Directory;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::{self, Places};
 use crate::model::{Attachment, ContainerId, FaultKind, IfName, NetnsPath, Object};
-use crate::plan::resolve::{Sandbox, Wish, resolve};
+use crate::plan::resolve::{First, Sandbox, Wish, resolve};
 use crate::plan::step::Step;
 
 /// Gives network namespaces several interfaces. As a CNI plugin it is called by a container runtime, with CNI_COMMAND
@@ -240,9 +240,18 @@ impl Attach {
         let directory = Directory::new(&self.networks_dir);
         let default = match &self.default {
             None => None,
-            Some(name) => Some((directory.network(None, name)?, self.ifname.parse()?, Object::default())),
+            Some(name) => Some(First {
+                named: directory.network(None, name)?,
+                ifname: self.ifname.parse()?,
+                capabilities: Object::default(),
+                selection: None,
+            }),
         };
-        let wish = Wish { default, always: Vec::new(), selected: select(&directory, &self.networks)? };
+        let wish = Wish {
+            default,
+            selected: select(&directory, &self.networks, None, |_| Ok(()))?,
+            ..Wish::default()
+        };
         let netns = self.target.netns()?.ok_or_else(|| {
             Fault::new(FaultKind::Environment, "no network namespace is given")
                 .remedy("name one with --netns")

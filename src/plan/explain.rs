@@ -20,6 +20,7 @@ impl fmt::Display for Step {
                 };
                 write!(f, "{what} {}", step.program)
             }
+            Self::Pass => f.write_str("hand the result on"),
             Self::Cache(step) => write!(f, "keep the result in the cache, as network {}", step.network),
         }
     }

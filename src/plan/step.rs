@@ -21,6 +21,8 @@ pub enum Step {
     Configure(ConfigureStep),
     /// Run a plugin.
     Exec(ExecStep),
+    /// Hand on the result so far, or an empty one.
+    Pass,
     /// Keep the result where the reference library keeps it.
     Cache(CacheStep),
 }
@@ -41,7 +43,7 @@ impl Step {
     pub fn undo_rank(&self) -> UndoRank {
         match self {
             Self::Exec(_) => UndoRank::Plugin,
-            Self::Link(_) | Self::Configure(_) => UndoRank::Link,
+            Self::Link(_) | Self::Configure(_) | Self::Pass => UndoRank::Link,
             Self::Lease(_) | Self::Cache(_) => UndoRank::Files,
         }
     }

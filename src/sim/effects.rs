@@ -61,6 +61,10 @@ impl State {
             Step::Link(link) => self.make_link(site, link, progress),
             Step::Configure(configure) => self.configure(site, configure, progress),
             Step::Exec(exec) => self.run(site, exec, progress),
+            Step::Pass => {
+                progress.result.get_or_insert_default();
+                Ok(())
+            }
             Step::Cache(_) => {
                 self.world.cached.insert(site.attachment.owner.clone());
                 Ok(())
@@ -182,7 +186,7 @@ impl State {
                 let ours = |l: &SimLink| l.group == step.group || l.group == mark::condemned(step.group);
                 self.remove_link(undo.site, ours);
             }
-            Step::Configure(_) => {}
+            Step::Configure(_) | Step::Pass => {}
             Step::Cache(_) => drop(self.world.cached.remove(owner)),
             Step::Exec(exec) => {
                 let held = self.world.plugins.remove(&(owner.clone(), exec.program.to_string()));
@@ -226,7 +230,7 @@ impl State {
                 Ok(())
             }
             Step::Exec(_) => lost("what a plugin made"),
-            Step::Cache(_) => Ok(()),
+            Step::Cache(_) | Step::Pass => Ok(()),
         }
     }
 }

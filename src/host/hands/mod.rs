@@ -37,7 +37,7 @@ impl HostHands {
                 done => done,
             },
             Step::Cache(cache) => self.cache.remove(&undo.site.attachment.owner, &cache.network),
-            Step::Link(_) | Step::Configure(_) => Ok(()),
+            Step::Link(_) | Step::Configure(_) | Step::Pass => Ok(()),
         }
     }
 }
@@ -57,6 +57,10 @@ impl Hands for HostHands {
                     Yields::Result => progress.result = Some(result),
                     Yields::Lease => progress.leased = result,
                 }
+                Ok(())
+            }
+            Step::Pass => {
+                progress.result.get_or_insert_default();
                 Ok(())
             }
             Step::Cache(_) => {
@@ -81,8 +85,8 @@ impl Hands for HostHands {
             Step::Link(step) => link::holds(&self.sockets, site, step),
             Step::Configure(_) => configure::holds(&self.sockets, site),
             Step::Exec(exec) => self.plugins.check(site, exec),
-            // Nothing of ours needs it.
-            Step::Cache(_) => Ok(()),
+            // Nothing of ours needs what is kept, and handing on leaves nothing.
+            Step::Cache(_) | Step::Pass => Ok(()),
         }
     }
 
