@@ -10,13 +10,14 @@ use serde::Serialize;
 
 use super::machine::Machine;
 use super::serve::select;
-use super::table::{Row, table};
-use crate::engine::ports::{Journal, Networks};
+use super::table::{NOTHING, Row, listed, table};
+use crate::engine::ports::{Entry, Journal, Networks};
 use crate::engine::{add, check, del, gc, survey};
 use crate::host::directory::Directory;
+use crate::host::journal::FileJournal;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::{self, Places};
-use crate::model::{Attachment, ContainerId, FaultKind, IfName, NetnsPath, Object};
+use crate::model::{Attachment, ContainerId, FaultKind, IfName, NetnsPath, Object, Owner};
 use crate::plan::resolve::{Sandbox, Wish, resolve};
 use crate::plan::step::Step;
 
@@ -151,9 +152,7 @@ fn obey(command: &Command) -> Outcome<String> {
         Command::Attach(attach) => attach_all(attach),
         Command::Detach(detach) => detach_all(detach),
         Command::Explain(attach) => explain(attach),
-        Command::Check(target) => {
-            check::check(&target.stores.machine().node(), &target.container()?, &[]).map(|()| String::new())
-        }
+        Command::Check(target) => check_all(target),
         Command::List(list) => list_all(list),
         Command::Prune(stores) => prune(stores),
     }
@@ -168,13 +167,37 @@ fn attach_all(attach: &Attach) -> Outcome<String> {
 
 fn detach_all(detach: &Detach) -> Outcome<String> {
     let names: Vec<IfName> = detach.interface.iter().map(|name| name.parse()).collect::<Outcome<_>>()?;
+    let container = detach.target.container()?;
+    let machine = detach.target.stores.machine();
+    let before = owners(&machine.journal, &container)?;
     let request = del::Detach {
-        container: &detach.target.container()?,
+        container: &container,
         scope: if names.is_empty() { del::Scope::Sandbox } else { del::Scope::Interfaces(names) },
         configured: &Vec::new,
         unrecorded: del::Unrecorded::Skip,
     };
-    del::del(&detach.target.stores.machine().node(), &request).map(|()| String::new())
+    del::del(&machine.node(), &request)?;
+    let after = owners(&machine.journal, &container)?;
+    let gone = before.iter().filter(|owner| !after.contains(owner));
+    Ok(listed(gone, "detached").unwrap_or_else(|| "nothing to detach\n".to_owned()))
+}
+
+fn check_all(target: &Target) -> Outcome<String> {
+    let container = target.container()?;
+    let machine = target.stores.machine();
+    check::check(&machine.node(), &container, &[])?;
+    let held = owners(&machine.journal, &container)?;
+    Ok(listed(held.iter(), "as it was made").unwrap_or_else(|| format!("{NOTHING}\n")))
+}
+
+/// What the journal holds of a sandbox.
+fn owners(journal: &FileJournal, container: &ContainerId) -> Outcome<Vec<Owner>> {
+    let entries = journal.entries(container)?.into_iter();
+    let owner = |entry| match entry {
+        Entry::Whole(record) => record.attachment.owner,
+        Entry::Broken(owner, _) => owner,
+    };
+    Ok(entries.map(owner).collect())
 }
 
 /// The plan of one attachment, as JSON.
@@ -192,7 +215,7 @@ fn explain(attach: &Attach) -> Outcome<String> {
         let read = survey::read(attachment)?;
         let steps = read.plan(&machine.node())?;
         let attachment = read.attachment;
-        writeln!(text, "{} ({}):", attachment.owner.ifname, attachment.label).unwrap_or_default();
+        writeln!(text, "{}, on network {}:", attachment.owner.ifname, attachment.label).unwrap_or_default();
         for (number, step) in (1..).zip(&steps) {
             writeln!(text, "  {number}. {step}").unwrap_or_default();
         }
@@ -215,8 +238,17 @@ fn list_all(list: &List) -> Outcome<String> {
 /// Keeps the sandboxes whose network namespace is there, and collects the rest.
 fn prune(stores: &Stores) -> Outcome<String> {
     let machine = stores.machine();
+    let all = || -> Outcome<Vec<Owner>> {
+        let each = machine.journal.containers()?.into_iter();
+        let each: Outcome<Vec<_>> = each.map(|container| owners(&machine.journal, &container)).collect();
+        Ok(each?.concat())
+    };
+    let before = all()?;
     let valid = gc::living(&machine.node())?;
-    gc::gc(&machine.node(), &valid, &[]).map(|()| String::new())
+    gc::gc(&machine.node(), &valid, &[])?;
+    let after = all()?;
+    let gone = before.iter().filter(|owner| !after.contains(owner));
+    Ok(listed(gone, "detached").unwrap_or_else(|| "nothing to detach\n".to_owned()))
 }
 
 fn shown<T: Serialize + ?Sized>(

@@ -6,8 +6,13 @@ use serde::Serialize;
 use crate::engine::add::Attached;
 use crate::engine::ports::Entry;
 use crate::engine::record::Phase;
-use crate::model::{Attachment, CniResult, PluginConf};
+use crate::model::{Attachment, CniResult, Owner, PluginConf};
 use crate::plan::kinds;
+
+/// What is said where there is no attachment.
+pub(super) const NOTHING: &str = "nothing is attached";
+/// Longest sandbox id shown whole; a container runtime's has 64 characters.
+const LONGEST_ID: usize = 24;
 
 /// One attachment, as people and programs read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,13 +85,15 @@ fn kind(conf: &PluginConf) -> String {
 
 /// The rows as a table.
 pub(super) fn table(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return NOTHING.to_owned();
+    }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["SANDBOX", "INTERFACE", "NETWORK", "PLUGINS", "ADDRESSES", "MAC", "STATE"]);
     for row in rows {
-        let short: String = row.container.chars().take(13).collect();
         table.add_row([
-            &short,
+            &shortened(&row.container),
             &row.interface,
             &row.network,
             &row.kinds.join("\n"),
@@ -97,4 +104,16 @@ pub(super) fn table(rows: &[Row]) -> String {
     }
     // The style pads every cell, the first one too.
     table.trim_fmt().lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// An id, cut as other tools for containers cut it.
+fn shortened(id: &str) -> String {
+    let kept = if id.len() > LONGEST_ID { 13 } else { LONGEST_ID };
+    id.chars().take(kept).collect()
+}
+
+/// One line for each attachment; `None` if there is none.
+pub(super) fn listed<'a>(owners: impl Iterator<Item = &'a Owner>, what: &str) -> Option<String> {
+    let lines: String = owners.map(|owner| format!("{owner}: {what}\n")).collect();
+    (!lines.is_empty()).then_some(lines)
 }
