@@ -10,14 +10,14 @@ use serde::Serialize;
 
 use super::machine::Machine;
 use super::serve::select;
-use super::table::{NOTHING, Row, listed, table};
-use crate::engine::ports::{Entry, Journal, Networks};
+use super::table::{Row, gone, held, table};
+use crate::engine::ports::{Journal, Networks};
 use crate::engine::{add, check, del, gc, survey};
 use crate::host::directory::Directory;
 use crate::host::journal::FileJournal;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::{self, Places};
-use crate::model::{Attachment, ContainerId, FaultKind, IfName, NetnsPath, Object, Owner};
+use crate::model::{Attachment, ContainerId, FaultKind, IfName, NetnsPath, Object};
 use crate::plan::resolve::{Sandbox, Wish, resolve};
 use crate::plan::step::Step;
 
@@ -51,7 +51,7 @@ struct Attach {
     #[command(flatten)]
     target: Target,
     /// Networks to attach, as in the annotation k8s.v1.cni.cncf.io/networks: "a,b@net7", or a JSON list
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     networks: String,
     /// The network of the default interface
     #[arg(long, value_name = "NAME")]
@@ -169,7 +169,7 @@ fn detach_all(detach: &Detach) -> Outcome<String> {
     let names: Vec<IfName> = detach.interface.iter().map(|name| name.parse()).collect::<Outcome<_>>()?;
     let container = detach.target.container()?;
     let machine = detach.target.stores.machine();
-    let before = owners(&machine.journal, &container)?;
+    let before = rows(&machine.journal, std::slice::from_ref(&container))?;
     let request = del::Detach {
         container: &container,
         scope: if names.is_empty() { del::Scope::Sandbox } else { del::Scope::Interfaces(names) },
@@ -177,27 +177,23 @@ fn detach_all(detach: &Detach) -> Outcome<String> {
         unrecorded: del::Unrecorded::Skip,
     };
     del::del(&machine.node(), &request)?;
-    let after = owners(&machine.journal, &container)?;
-    let gone = before.iter().filter(|owner| !after.contains(owner));
-    Ok(listed(gone, "detached").unwrap_or_else(|| "nothing to detach\n".to_owned()))
+    Ok(gone(&before, &rows(&machine.journal, std::slice::from_ref(&container))?))
 }
 
 fn check_all(target: &Target) -> Outcome<String> {
     let container = target.container()?;
     let machine = target.stores.machine();
     check::check(&machine.node(), &container, &[])?;
-    let held = owners(&machine.journal, &container)?;
-    Ok(listed(held.iter(), "as it was made").unwrap_or_else(|| format!("{NOTHING}\n")))
+    Ok(held(&rows(&machine.journal, &[container])?))
 }
 
-/// What the journal holds of a sandbox.
-fn owners(journal: &FileJournal, container: &ContainerId) -> Outcome<Vec<Owner>> {
-    let entries = journal.entries(container)?.into_iter();
-    let owner = |entry| match entry {
-        Entry::Whole(record) => record.attachment.owner,
-        Entry::Broken(owner, _) => owner,
-    };
-    Ok(entries.map(owner).collect())
+/// What the journal holds of some sandboxes.
+fn rows(journal: &FileJournal, containers: &[ContainerId]) -> Outcome<Vec<Row>> {
+    let mut rows = Vec::new();
+    for container in containers {
+        rows.extend(journal.entries(container)?.iter().map(Row::entry));
+    }
+    Ok(rows)
 }
 
 /// The plan of one attachment, as JSON.
@@ -228,27 +224,18 @@ fn explain(attach: &Attach) -> Outcome<String> {
 
 fn list_all(list: &List) -> Outcome<String> {
     let journal = list.stores.machine().journal;
-    let mut rows = Vec::new();
-    for container in journal.containers()? {
-        rows.extend(journal.entries(&container)?.iter().map(Row::entry));
-    }
+    let rows = rows(&journal, &journal.containers()?)?;
     shown(list.output, &rows, || table(&rows))
 }
 
 /// Keeps the sandboxes whose network namespace is there, and collects the rest.
 fn prune(stores: &Stores) -> Outcome<String> {
     let machine = stores.machine();
-    let all = || -> Outcome<Vec<Owner>> {
-        let each = machine.journal.containers()?.into_iter();
-        let each: Outcome<Vec<_>> = each.map(|container| owners(&machine.journal, &container)).collect();
-        Ok(each?.concat())
-    };
+    let all = || rows(&machine.journal, &machine.journal.containers()?);
     let before = all()?;
     let valid = gc::living(&machine.node())?;
     gc::gc(&machine.node(), &valid, &[])?;
-    let after = all()?;
-    let gone = before.iter().filter(|owner| !after.contains(owner));
-    Ok(listed(gone, "detached").unwrap_or_else(|| "nothing to detach\n".to_owned()))
+    Ok(gone(&before, &all()?))
 }
 
 fn shown<T: Serialize + ?Sized>(
@@ -267,16 +254,16 @@ fn shown<T: Serialize + ?Sized>(
 
 impl Attach {
     fn attachments(&self) -> Outcome<Vec<Attachment>> {
+        let netns = self.target.netns()?.ok_or_else(|| {
+            Fault::new(FaultKind::Environment, "no network namespace is given")
+                .remedy("name one with --netns")
+        })?;
         let directory = Directory::new(&self.networks_dir);
         let default = match &self.default {
             None => None,
             Some(name) => Some((directory.network(None, name)?, self.ifname.parse()?, Object::default())),
         };
         let wish = Wish { default, always: Vec::new(), selected: select(&directory, &self.networks)? };
-        let netns = self.target.netns()?.ok_or_else(|| {
-            Fault::new(FaultKind::Environment, "no network namespace is given")
-                .remedy("name one with --netns")
-        })?;
         let sandbox =
             Sandbox { container: self.target.container()?, netns: Some(netns), args: Default::default() };
         let attachments = resolve(&sandbox, wish)?;

@@ -1,16 +1,20 @@
 //! Attachments as a table or as JSON.
 
+use std::fmt;
+
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::engine::add::Attached;
 use crate::engine::ports::Entry;
 use crate::engine::record::Phase;
-use crate::model::{Attachment, CniResult, Owner, PluginConf};
+use crate::model::{Attachment, CniResult, PluginConf};
 use crate::plan::kinds;
 
 /// What is said where there is no attachment.
-pub(super) const NOTHING: &str = "nothing is attached";
+const NOTHING: &str = "nothing is attached";
+/// The state of an attachment whose record cannot be read.
+const UNREADABLE: &str = "unreadable";
 /// Longest sandbox id shown whole; a container runtime's has 64 characters.
 const LONGEST_ID: usize = 24;
 
@@ -53,9 +57,14 @@ impl Row {
                 addresses: Vec::new(),
                 mac: String::new(),
                 netns: String::new(),
-                state: "unreadable".to_owned(),
+                state: UNREADABLE.to_owned(),
             },
         }
+    }
+
+    /// Whether both are of one attachment.
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.container, &self.interface) == (&other.container, &other.interface)
     }
 
     fn of(attachment: &Attachment, result: Option<&CniResult>, state: &str) -> Self {
@@ -74,6 +83,12 @@ impl Row {
             netns: attachment.netns.as_ref().map(ToString::to_string).unwrap_or_default(),
             state: state.to_owned(),
         }
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.container, self.interface)
     }
 }
 
@@ -112,8 +127,23 @@ fn shortened(id: &str) -> String {
     id.chars().take(kept).collect()
 }
 
-/// One line for each attachment; `None` if there is none.
-pub(super) fn listed<'a>(owners: impl Iterator<Item = &'a Owner>, what: &str) -> Option<String> {
-    let lines: String = owners.map(|owner| format!("{owner}: {what}\n")).collect();
-    (!lines.is_empty()).then_some(lines)
+/// What became of attachments between two looks at the journal.
+pub(super) fn gone(before: &[Row], after: &[Row]) -> String {
+    let gone = before.iter().filter(|row| !after.iter().any(|other| other.is_of(row)));
+    let lines = gone.map(|row| match row.state.as_str() {
+        UNREADABLE => {
+            format!("{row}: its record could not be read and is set aside; what it made may be there still\n")
+        }
+        _ => format!("{row}: detached\n"),
+    });
+    let text: String = lines.collect();
+    if text.is_empty() { "nothing to detach\n".to_owned() } else { text }
+}
+
+/// That the attachments are as they were made.
+pub(super) fn held(rows: &[Row]) -> String {
+    match rows {
+        [] => format!("{NOTHING}\n"),
+        rows => rows.iter().map(|row| format!("{row}: as it was made\n")).collect(),
+    }
 }
