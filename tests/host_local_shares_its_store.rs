@@ -62,6 +62,7 @@ impl Shared {
             owner: owner(container),
             netns: None,
             role: Role::Additional,
+            standalone: None,
             label: "default/net".into(),
             network,
             args: args.parse().unwrap(),

@@ -3,28 +3,11 @@
 use super::Node;
 use super::ports::{Entry, Patience};
 use super::record::{FORMAT, Phase, Record};
+use super::scope::Scope;
 use super::survey;
 use super::undo::{self, undo};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{Attachment, ContainerId, IfName, Owner};
-
-/// Which attachments of a sandbox to undo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// All.
-    Sandbox,
-    /// Those with these interface names.
-    Interfaces(Vec<IfName>),
-}
-
-impl Scope {
-    fn covers(&self, owner: &Owner) -> bool {
-        match self {
-            Self::Sandbox => true,
-            Self::Interfaces(names) => names.contains(&owner.ifname),
-        }
-    }
-}
+use crate::model::{Attachment, ContainerId, Owner};
 
 /// What to do for an attachment of the configuration that has no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +44,8 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<()> {
     let mut broken = Vec::new();
     for entry in node.journal.entries(detach.container)? {
         match entry {
-            Entry::Whole(record) if detach.scope.covers(&record.attachment.owner) => records.push(*record),
-            Entry::Broken(owner, _) if detach.scope.covers(&owner) => broken.push(owner),
+            Entry::Whole(record) if detach.scope.covers(&record.attachment) => records.push(*record),
+            Entry::Broken(owner, _) if detach.scope.may_cover(&owner) => broken.push(owner),
             Entry::Whole(_) | Entry::Broken(..) => {}
         }
     }
@@ -70,7 +53,7 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<()> {
         _ if broken.contains(owner) => true,
         Unrecorded::Skip => false,
         Unrecorded::Trace => {
-            detach.scope.covers(owner) && !records.iter().any(|r| r.attachment.owner == *owner)
+            detach.scope.may_cover(owner) && !records.iter().any(|r| r.attachment.owner == *owner)
         }
     };
     let configured = match (detach.unrecorded, broken.as_slice()) {

@@ -1,6 +1,6 @@
 //! Floor 2: the verbs, and the ports through which they reach a node.
 //!
-//! [`add`] plans, records, applies; [`del`], [`gc`] and every failure go through one [`undo`]; [`check`] asks whether
+//! [`add`] plans, records, applies; [`del`], [`gc`] and every failure go through one undo; [`check`] asks whether
 //! the record still holds.
 
 pub mod add;
@@ -10,6 +10,7 @@ pub mod del;
 pub mod gc;
 pub mod ports;
 pub mod record;
+pub mod scope;
 pub mod status;
 pub mod survey;
 mod undo;

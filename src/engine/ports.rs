@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use crate::model::fault::{Fault, Outcome};
+use crate::model::pod::{Definition, Event, Pod, PodName};
 use crate::model::{Attachment, CniResult, ContainerId, IfName, NetnsPath, Network, Owner, PluginConf};
 use crate::plan::claim::Claim;
 use crate::plan::facts::{Answer, Question};
@@ -111,6 +112,33 @@ pub trait Networks {
     /// # Errors
     /// There is none, or what is there is no network.
     fn network(&self, namespace: Option<&str>, name: &str) -> Outcome<Named>;
+}
+
+/// Speaks with the cluster. Every call is bounded in time; what passes by itself is tried again within that time.
+pub trait Cluster {
+    /// The pod of this name; `None` if there is none.
+    ///
+    /// # Errors
+    /// The API server could not be asked, or answered with another pod's UID ([`crate::model::FaultKind::TryLater`]).
+    fn pod(&self, name: &PodName) -> Outcome<Option<Pod>>;
+
+    /// The network definition of this name; `None` if there is none.
+    ///
+    /// # Errors
+    /// The API server could not be asked.
+    fn definition(&self, namespace: &str, name: &str) -> Outcome<Option<Definition>>;
+
+    /// Writes the pod's `network-status` annotation, if the pod is still the one named. A pod that is gone is no error.
+    ///
+    /// # Errors
+    /// It could not be written.
+    fn publish(&self, pod: &PodName, status: &str) -> Outcome<()>;
+
+    /// Tells an event of the pod.
+    ///
+    /// # Errors
+    /// It could not be told.
+    fn tell(&self, pod: &PodName, event: &Event) -> Outcome<()>;
 }
 
 /// What the journal holds for one attachment.

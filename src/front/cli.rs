@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::machine::Machine;
 use super::serve::select;
 use super::table::{Row, gone, held, table};
-use crate::engine::ports::{Journal, Networks};
+use crate::engine::ports::{Entry, Journal, Networks};
+use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, survey};
 use crate::host::directory::Directory;
 use crate::host::journal::FileJournal;
@@ -172,7 +173,7 @@ fn detach_all(detach: &Detach) -> Outcome<String> {
     let before = rows(&machine.journal, std::slice::from_ref(&container))?;
     let request = del::Detach {
         container: &container,
-        scope: if names.is_empty() { del::Scope::Sandbox } else { del::Scope::Interfaces(names) },
+        scope: if names.is_empty() { Scope::Own } else { Scope::Interfaces(names) },
         configured: &Vec::new,
         unrecorded: del::Unrecorded::Skip,
     };
@@ -183,8 +184,10 @@ fn detach_all(detach: &Detach) -> Outcome<String> {
 fn check_all(target: &Target) -> Outcome<String> {
     let container = target.container()?;
     let machine = target.stores.machine();
-    check::check(&machine.node(), &container, &[])?;
-    Ok(held(&rows(&machine.journal, &[container])?))
+    check::check(&machine.node(), &container, &Scope::Own, &[])?;
+    let entries = machine.journal.entries(&container)?;
+    let own = |entry: &&Entry| matches!(entry, Entry::Whole(record) if Scope::Own.covers(&record.attachment));
+    Ok(held(&entries.iter().filter(own).map(Row::entry).collect::<Vec<_>>()))
 }
 
 /// What the journal holds of some sandboxes.
@@ -234,7 +237,7 @@ fn prune(stores: &Stores) -> Outcome<String> {
     let all = || rows(&machine.journal, &machine.journal.containers()?);
     let before = all()?;
     let valid = gc::living(&machine.node())?;
-    gc::gc(&machine.node(), &valid, &[])?;
+    gc::gc(&machine.node(), &Scope::Own, &valid, &[])?;
     Ok(gone(&before, &all()?))
 }
 
@@ -264,8 +267,12 @@ impl Attach {
             Some(name) => Some((directory.network(None, name)?, self.ifname.parse()?, Object::default())),
         };
         let wish = Wish { default, always: Vec::new(), selected: select(&directory, &self.networks)? };
-        let sandbox =
-            Sandbox { container: self.target.container()?, netns: Some(netns), args: Default::default() };
+        let sandbox = Sandbox {
+            container: self.target.container()?,
+            netns: Some(netns),
+            args: Default::default(),
+            standalone: None,
+        };
         let attachments = resolve(&sandbox, wish)?;
         if attachments.is_empty() {
             return Err(Fault::new(FaultKind::Config, "no network is given")

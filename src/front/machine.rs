@@ -31,9 +31,9 @@ impl Machine {
     pub(super) fn new(places: &Places, plugin_dirs: &[PathBuf]) -> Self {
         let sockets = Rc::new(Sockets::default());
         let path = [std::slice::from_ref(&places.bin_dir), plugin_dirs].concat();
-        let plugins = Plugins::new(path, environment(), PLUGIN_LIMIT);
+        let plugins = Rc::new(Plugins::new(path, environment(), PLUGIN_LIMIT));
         Self {
-            probe: HostProbe::new(Rc::clone(&sockets)),
+            probe: HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins)),
             hands: HostHands::new(sockets, plugins, ResultCache::new(&places.cache_dir)),
             journal: FileJournal::new(&places.state_dir),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::machine::Machine;
 use crate::engine::ports::Networks;
+use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, status};
 use crate::host::directory::Directory;
 use crate::model::args::CniArgs;
@@ -67,9 +68,9 @@ fn serve_del(leaving: &Leaving, config: &Config) -> Outcome<()> {
     let places = Places::read_forgiving(&config.object);
     let (scope, unrecorded) = match part(config) {
         Ok(Part::Plugin) => {
-            (del::Scope::Interfaces(vec![leaving.owner.ifname.clone()]), del::Unrecorded::Trace)
+            (Scope::StandaloneInterface(leaving.owner.ifname.clone()), del::Unrecorded::Trace)
         }
-        Ok(Part::Meta) | Err(_) => (del::Scope::Sandbox, del::Unrecorded::Skip),
+        Ok(Part::Meta) | Err(_) => (Scope::Own, del::Unrecorded::Skip),
     };
     // A configuration that has become wrong since must not keep a pod from being taken down.
     let configured = || attachments(config, &target, &leaving.owner).map(|(_, a)| a).unwrap_or_default();
@@ -81,18 +82,25 @@ fn serve_del(leaving: &Leaving, config: &Config) -> Outcome<()> {
 fn serve_check(sandbox: &Sandbox, config: &Config) -> Outcome<()> {
     let places = Places::read_forgiving(&config.object);
     let machine = Machine::new(&places, &config.plugin_dirs);
-    check::check(&machine.node(), &sandbox.owner.container, std::slice::from_ref(&sandbox.owner))
+    let scope = match part(config)? {
+        Part::Plugin => Scope::StandaloneInterface(sandbox.owner.ifname.clone()),
+        Part::Meta => Scope::Own,
+    };
+    check::check(&machine.node(), &sandbox.owner.container, &scope, std::slice::from_ref(&sandbox.owner))
 }
 
 fn serve_gc(config: &Config, valid: &[Owner]) -> Outcome<()> {
-    let (places, networks) = match part(config)? {
-        Part::Plugin => (Places::read_forgiving(&config.object), Vec::new()),
+    let (scope, places, networks) = match part(config)? {
+        Part::Plugin => {
+            let scope = Scope::StandaloneNetwork(config.name.clone());
+            (scope, Places::read_forgiving(&config.object), Vec::new())
+        }
         Part::Meta => {
             let settings = Settings::read(&config.object, config.name.as_str())?;
-            (settings.places, settings.delegates)
+            (Scope::Own, settings.places, settings.delegates)
         }
     };
-    gc::gc(&Machine::new(&places, &config.plugin_dirs).node(), valid, &networks)
+    gc::gc(&Machine::new(&places, &config.plugin_dirs).node(), &scope, valid, &networks)
 }
 
 fn serve_status(config: &Config) -> Outcome<()> {
@@ -103,7 +111,12 @@ fn serve_status(config: &Config) -> Outcome<()> {
 }
 
 fn target(owner: &Owner, netns: Option<&NetnsPath>, args: &CniArgs) -> resolve::Sandbox {
-    resolve::Sandbox { container: owner.container.clone(), netns: netns.cloned(), args: args.clone() }
+    resolve::Sandbox {
+        container: owner.container.clone(),
+        netns: netns.cloned(),
+        args: args.clone(),
+        standalone: None,
+    }
 }
 
 /// Which part the configuration gives this program.
@@ -124,18 +137,18 @@ fn attachments(
     target: &resolve::Sandbox,
     owner: &Owner,
 ) -> Outcome<(Places, Vec<Attachment>)> {
-    let (places, wish) = match part(config)? {
-        Part::Plugin => (
-            Places::read_forgiving(&config.object),
-            Wish { default: Some(alone(config, owner)?), ..Wish::default() },
-        ),
+    match part(config)? {
+        Part::Plugin => {
+            let wish = Wish { default: Some(alone(config, owner)?), ..Wish::default() };
+            let target = resolve::Sandbox { standalone: Some(config.name.clone()), ..target.clone() };
+            Ok((Places::read_forgiving(&config.object), resolve(&target, wish)?))
+        }
         Part::Meta => {
             let settings = Settings::read(&config.object, config.name.as_str())?;
             let wish = wish(&settings, config, owner)?;
-            (settings.places, wish)
+            Ok((settings.places, resolve(target, wish)?))
         }
-    };
-    Ok((places, resolve(target, wish)?))
+    }
 }
 
 /// The network of a single plugin's configuration.

@@ -66,9 +66,13 @@ struct Locked {
 impl Guard for Locked {}
 
 impl Drop for Locked {
-    /// Takes the directory away if it is empty. Whoever waits for it finds that out and makes it anew.
+    /// Takes the directory away if no record is in it. Whoever waits for it finds that out and makes it anew.
     fn drop(&mut self) {
-        drop(fs::remove_dir(&self.path));
+        let emptied = fs::remove_dir(&self.path).is_ok();
+        // What is on its way when the lock is let go was left by a crash.
+        if !emptied && fs::remove_file(self.path.join(NEW)).is_ok() {
+            drop(fs::remove_dir(&self.path));
+        }
     }
 }
 
@@ -133,7 +137,6 @@ impl Journal for FileJournal {
 
     fn remove(&self, owner: &Owner) -> Outcome<()> {
         let path = self.record_path(owner);
-        drop(fs::remove_file(path.with_file_name(NEW)));
         absent_is_done(fs::remove_file(&path)).map_err(|cause| unremovable(&path, cause))
     }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 
+use super::exec::Plugins;
 use super::netlink::link::{self, Seen};
 use super::netlink::{Socket, Sockets, route};
 use super::netns::Netns;
@@ -19,12 +20,13 @@ const MAX_FILE: u64 = 64 << 10;
 /// Looks at this node.
 pub struct HostProbe {
     sockets: Rc<Sockets>,
+    plugins: Rc<Plugins>,
 }
 
 impl HostProbe {
-    /// A probe that shares the call's sockets.
-    pub fn new(sockets: Rc<Sockets>) -> Self {
-        Self { sockets }
+    /// A probe that shares the call's sockets, and looks for these plugins.
+    pub fn new(sockets: Rc<Sockets>, plugins: Rc<Plugins>) -> Self {
+        Self { sockets, plugins }
     }
 
     fn ask(
@@ -58,6 +60,7 @@ impl Probe for HostProbe {
                     None => Ok(None),
                 })
             }
+            Question::Program(program) => self.plugins.find(program).map(|_| Answer::Present),
             Question::ResolvConf(path) => Ok(Answer::Text(text(path)?)),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::args::CniArgs;
-use super::ids::{ContainerId, IfName, NetnsPath};
+use super::ids::{ContainerId, IfName, NetnsPath, NetworkName};
 use super::network::Network;
 use super::object::Object;
 
@@ -43,6 +43,9 @@ pub struct Attachment {
     pub netns: Option<NetnsPath>,
     /// Default or additional.
     pub role: Role,
+    /// Where Manifold was called as a single plugin, the network the runtime called it for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standalone: Option<NetworkName>,
     /// The name a person knows the network by: `namespace/name` of its definition, else the network's own name.
     pub label: String,
     /// The network.

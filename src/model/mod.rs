@@ -12,6 +12,7 @@ pub mod ids;
 pub mod mac;
 pub mod network;
 pub mod object;
+pub mod pod;
 pub mod result;
 pub mod selection;
 pub mod settings;

@@ -18,7 +18,7 @@ pub const CACHE_DIR: &str = "/var/lib/cni/multus";
 /// Where records are kept.
 pub const STATE_DIR: &str = "/var/lib/cni/manifold";
 /// The annotation in which a pod selects networks.
-pub const NETWORKS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/networks";
+pub const NETWORKS_ANNOTATION: &str = super::pod::NETWORKS;
 /// The capability through which containerd hands over a pod's annotations.
 pub const ANNOTATIONS_CAPABILITY: &str = "io.kubernetes.cri.pod-annotations";
 

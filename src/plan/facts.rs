@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{IfName, MacAddr};
+use crate::model::{IfName, MacAddr, PluginType};
 
 /// On which side of the pod's border a link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,8 @@ pub enum Question {
     Link(Place, IfName),
     /// The link the default route goes through.
     DefaultLink(Place),
+    /// The executable of this plugin. That it is absent is a failure, which says where it was looked for.
+    Program(PluginType),
     /// The text of a file in the syntax of `resolv.conf(5)`.
     ResolvConf(PathBuf),
 }
@@ -32,7 +34,7 @@ impl Question {
     pub fn is_about_the_pod(&self) -> bool {
         match self {
             Self::Link(place, _) | Self::DefaultLink(place) => *place == Place::Pod,
-            Self::ResolvConf(_) => false,
+            Self::Program(_) | Self::ResolvConf(_) => false,
         }
     }
 }
@@ -57,6 +59,8 @@ pub enum Answer {
     Link(LinkFacts),
     /// The text of the file.
     Text(String),
+    /// It is there.
+    Present,
     /// There is no such thing.
     Absent,
 }
@@ -75,7 +79,7 @@ impl Facts {
     pub fn link(&self, question: &Question) -> Option<&LinkFacts> {
         self.0.iter().find_map(|(q, a)| match a {
             Answer::Link(link) if q == question => Some(link),
-            Answer::Link(_) | Answer::Text(_) | Answer::Absent => None,
+            Answer::Link(_) | Answer::Text(_) | Answer::Present | Answer::Absent => None,
         })
     }
 
@@ -83,7 +87,7 @@ impl Facts {
     pub fn text(&self, question: &Question) -> Option<&str> {
         self.0.iter().find_map(|(q, a)| match a {
             Answer::Text(text) if q == question => Some(text.as_str()),
-            Answer::Link(_) | Answer::Text(_) | Answer::Absent => None,
+            Answer::Link(_) | Answer::Text(_) | Answer::Present | Answer::Absent => None,
         })
     }
 }

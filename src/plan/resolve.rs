@@ -3,7 +3,8 @@
 use crate::model::args::CniArgs;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{
-    Attachment, ContainerId, FaultKind, IfName, NetnsPath, Network, Object, Owner, Role, Selection,
+    Attachment, ContainerId, FaultKind, IfName, NetnsPath, Network, NetworkName, Object, Owner, Role,
+    Selection,
 };
 
 /// A network, and the name a person knows it by.
@@ -24,6 +25,8 @@ pub struct Sandbox {
     pub netns: Option<NetnsPath>,
     /// `CNI_ARGS`.
     pub args: CniArgs,
+    /// Where Manifold was called as a single plugin, the network it was called for.
+    pub standalone: Option<NetworkName>,
 }
 
 /// What a pod is to get.
@@ -72,6 +75,7 @@ fn attachment(sandbox: &Sandbox, named: Named, ifname: IfName, role: Role) -> At
         owner: Owner { container: sandbox.container.clone(), ifname },
         netns: sandbox.netns.clone(),
         role,
+        standalone: sandbox.standalone.clone(),
         label: named.label,
         network: named.network,
         args: sandbox.args.clone(),
@@ -127,7 +131,12 @@ mod tests {
     }
 
     fn sandbox() -> Sandbox {
-        Sandbox { container: "c1".parse().unwrap(), netns: None, args: "IgnoreUnknown=1".parse().unwrap() }
+        Sandbox {
+            container: "c1".parse().unwrap(),
+            netns: None,
+            args: "IgnoreUnknown=1".parse().unwrap(),
+            standalone: None,
+        }
     }
 
     fn wish(text: &str) -> Wish {

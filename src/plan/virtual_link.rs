@@ -161,7 +161,9 @@ impl Wanted for VirtualLink {
         // Undoing a link looks for its mark, not for its master.
         let name = match &self.master {
             Question::Link(_, name) => name.clone(),
-            Question::DefaultLink(_) | Question::ResolvConf(_) => self.owner.ifname.clone(),
+            Question::DefaultLink(_) | Question::Program(_) | Question::ResolvConf(_) => {
+                self.owner.ifname.clone()
+            }
         };
         let link = self.link(Master { place: place(&self.master), name, index: 0 });
         self.layer3.ipam.lease_step(&self.conf).into_iter().chain([link]).collect()
@@ -171,7 +173,7 @@ impl Wanted for VirtualLink {
 fn place(master: &Question) -> Place {
     match master {
         Question::Link(place, _) | Question::DefaultLink(place) => *place,
-        Question::ResolvConf(_) => Place::Host,
+        Question::Program(_) | Question::ResolvConf(_) => Place::Host,
     }
 }
 
@@ -182,7 +184,7 @@ fn no_master(master: &Question) -> Fault {
     };
     match master {
         Question::Link(_, name) => named_master_missing(name, side),
-        Question::DefaultLink(_) | Question::ResolvConf(_) => {
+        Question::DefaultLink(_) | Question::Program(_) | Question::ResolvConf(_) => {
             Fault::new(FaultKind::Absent, format!("no default route {side} names a master"))
                 .remedy("name the master in the network's \"master\"")
         }

@@ -9,10 +9,9 @@ use crate::engine::ports::{Hands, Site, Undo, ifname_taken};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::result::{Interface, IpConfig};
 use crate::model::{CniResult, FaultKind, Network, Owner, PluginConf};
+use crate::plan::ipam::range::{self, Candidate};
 use crate::plan::mark;
-use crate::plan::step::{
-    AddressRange, ConfigureStep, ExecStep, LeaseStep, LinkKind, LinkStep, Progress, Step, Yields,
-};
+use crate::plan::step::{ConfigureStep, ExecStep, LeaseStep, LinkKind, LinkStep, Progress, Step, Yields};
 
 /// The plugin that makes a link of its own; every other passes the result on.
 const MAKES_LINK: &str = "bridge";
@@ -70,25 +69,25 @@ impl State {
     }
 
     fn take(&mut self, site: Site<'_>, lease: &mut LeaseStep, progress: &mut Progress) -> Outcome<()> {
-        let mut held = Vec::new();
-        for set in &lease.sets {
-            let free = set.iter().flat_map(|range| addresses(range).map(move |ip| (range, ip))).find(
-                |(range, ip)| {
-                    let wanted = lease.requested.is_empty() || lease.requested.contains(ip);
-                    wanted
-                        && *ip != range.gateway
-                        && !self.world.leases.contains_key(&(lease.store.clone(), *ip))
-                },
-            );
-            lease.held = Some(held.clone());
-            let (range, ip) = free.ok_or_else(|| Fault::new(FaultKind::Exhausted, "no address is left"))?;
+        let held = lease.held.insert(Vec::new());
+        for (number, set) in lease.sets.iter().enumerate() {
+            let cursor = (lease.store.clone(), number);
+            let asked = range::asked_of(set, &lease.requested);
+            let untaken =
+                |c: &Candidate<'_>| !self.world.leases.contains_key(&(lease.store.clone(), c.address));
+            let free = match asked {
+                Some(candidate) => Some(candidate).filter(untaken),
+                None => range::candidates(set, self.cursors.get(&cursor).copied()).find(untaken),
+            };
+            let Candidate { address: ip, range } =
+                free.ok_or_else(|| Fault::new(FaultKind::Exhausted, "no address is left"))?;
             self.world.leases.insert((lease.store.clone(), ip), site.attachment.owner.clone());
+            self.cursors.insert(cursor, ip);
             held.push(ip);
             let address = IpNetwork::new(ip, range.subnet.prefix())
-                .map_err(|_| Fault::new(FaultKind::Config, "no prefix"))?;
+                .map_err(|_| Fault::new(FaultKind::Config, "no such prefix"))?;
             progress.leased.ips.push(IpConfig { interface: None, address, gateway: Some(range.gateway) });
         }
-        lease.held = Some(held);
         Ok(())
     }
 
@@ -230,11 +229,4 @@ impl State {
             Step::Cache(_) => Ok(()),
         }
     }
-}
-
-/// The IPv4 addresses of a range, in order.
-fn addresses(range: &AddressRange) -> impl Iterator<Item = IpAddr> + use<> {
-    let number = |ip: IpAddr| if let IpAddr::V4(ip) = ip { Some(u32::from(ip)) } else { None };
-    let ends = number(range.start).zip(number(range.end));
-    ends.into_iter().flat_map(|(start, end)| start..=end).map(|n| IpAddr::V4(n.into()))
 }

@@ -35,6 +35,7 @@ struct State {
     world: World,
     netns: BTreeMap<String, u64>,
     masters: BTreeMap<String, LinkFacts>,
+    cursors: BTreeMap<(PathBuf, usize), IpAddr>,
     boot: u32,
     next_netns: u64,
     fuse: Fuse,
@@ -222,6 +223,7 @@ impl Probe for SimNode {
         Ok(match question {
             Question::Link(Place::Host, name) => link(state.masters.get(name.as_str())),
             Question::DefaultLink(Place::Host) => link(state.masters.values().next()),
+            Question::Program(_) => Answer::Present,
             Question::Link(Place::Pod, _) | Question::DefaultLink(Place::Pod) | Question::ResolvConf(_) => {
                 Answer::Absent
             }

@@ -11,26 +11,31 @@ use super::ipam::store;
 use super::netlink::Sockets;
 use crate::engine::ports::{Hands, Site, Undo};
 use crate::model::fault::Outcome;
-use crate::model::{Network, Owner, PluginConf};
+use crate::model::{FaultKind, Network, Owner, PluginConf};
 use crate::plan::step::{Progress, Step, UndoRank, Yields};
 
 /// Changes this node.
 pub struct HostHands {
     sockets: Rc<Sockets>,
-    plugins: Plugins,
+    plugins: Rc<Plugins>,
     cache: ResultCache,
 }
 
 impl HostHands {
     /// Hands that share the call's sockets, run these plugins, and keep results here.
-    pub fn new(sockets: Rc<Sockets>, plugins: Plugins, cache: ResultCache) -> Self {
+    pub fn new(sockets: Rc<Sockets>, plugins: Rc<Plugins>, cache: ResultCache) -> Self {
         Self { sockets, plugins, cache }
     }
 
     fn revert_one(&self, undo: &Undo<'_>) -> Outcome<()> {
         match undo.step {
             Step::Lease(lease) => store::give_back(lease, &undo.site.attachment.owner),
-            Step::Exec(exec) => self.plugins.del(undo.site, exec),
+            Step::Exec(exec) => match self.plugins.del(undo.site, exec) {
+                // The pod is gone and so is the plugin: nobody is left who could undo more. Otherwise the pod would
+                // never be rid of.
+                Err(fault) if fault.kind() == FaultKind::Absent && undo.site.netns.is_none() => Ok(()),
+                done => done,
+            },
             Step::Cache(cache) => self.cache.remove(&undo.site.attachment.owner, &cache.network),
             Step::Link(_) | Step::Configure(_) => Ok(()),
         }

@@ -11,8 +11,7 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeade
 use rtnetlink::AddressMessageBuilder;
 
 use super::socket::{Request, Socket};
-use crate::model::FaultKind;
-use crate::model::fault::{Fault, Outcome};
+use crate::model::fault::Outcome;
 use crate::plan::step::Dad;
 
 /// `RTMGRP_IPV6_IFADDR`: changes of IPv6 addresses.
@@ -52,9 +51,7 @@ fn dad_flags(dad: Dad) -> Option<AddressFlags> {
 pub fn of_link(socket: &mut Socket, index: u32) -> Outcome<Vec<IpNetwork>> {
     let mut message = AddressMessage::default();
     message.header.index = index;
-    let answer = socket.ask(Request::all(Message::GetAddress(message)))?;
-    let messages =
-        answer.map_err(|refusal| Fault::new(FaultKind::Kernel, "cannot list addresses").because(refusal))?;
+    let messages = socket.list(&Message::GetAddress(message), "addresses")?;
     Ok(messages.iter().filter_map(read).filter(|seen| seen.index == index).map(|seen| seen.address).collect())
 }
 

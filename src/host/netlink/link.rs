@@ -71,9 +71,7 @@ fn one(socket: &mut Socket, builder: LinkMessageBuilder<LinkUnspec>) -> Outcome<
 pub fn all(socket: &mut Socket) -> Outcome<Vec<Seen>> {
     let mut message = LinkMessage::default();
     message.attributes.push(no_statistics());
-    let answer = socket.ask(Request::all(Message::GetLink(message)))?;
-    let messages =
-        answer.map_err(|refusal| Fault::new(FaultKind::Kernel, "cannot list links").because(refusal))?;
+    let messages = socket.list(&Message::GetLink(message), "links")?;
     Ok(messages.iter().filter_map(read).collect())
 }
 

@@ -13,8 +13,7 @@ use netlink_packet_route::route::{
 
 use super::addr::family;
 use super::socket::{Request, Socket};
-use crate::model::FaultKind;
-use crate::model::fault::{Fault, Outcome};
+use crate::model::fault::Outcome;
 use crate::model::result::Route;
 
 /// The request that adds a route through a link; `gateway` is used where the route names none.
@@ -45,9 +44,11 @@ pub fn add(index: u32, route: &Route, gateway: Option<IpAddr>) -> Request {
     Request::change(Message::NewRoute(message), NLM_F_CREATE)
 }
 
-/// The next hop of a route: its own, or the family's gateway.
+/// The next hop of a route: its own, or the family's gateway. A route of narrower scope than universe has none but its
+/// own: what it leads to is on the link.
 pub fn next_hop(route: &Route, gateway: Option<IpAddr>) -> Option<IpAddr> {
-    route.gw.or_else(|| gateway.filter(|gw| gw.is_ipv4() == route.dst.is_ipv4()))
+    let universe = route.scope.unwrap_or_default() == 0;
+    route.gw.or_else(|| gateway.filter(|gw| universe && gw.is_ipv4() == route.dst.is_ipv4()))
 }
 
 /// What the kernel says of one route.
@@ -88,9 +89,7 @@ pub fn default_link(socket: &mut Socket) -> Outcome<Option<u32>> {
 }
 
 fn list(socket: &mut Socket, message: RouteMessage) -> Outcome<Vec<Seen>> {
-    let answer = socket.ask(Request::all(Message::GetRoute(message)))?;
-    let messages =
-        answer.map_err(|refusal| Fault::new(FaultKind::Kernel, "cannot list routes").because(refusal))?;
+    let messages = socket.list(&Message::GetRoute(message), "routes")?;
     Ok(messages.iter().filter_map(read).collect())
 }
 

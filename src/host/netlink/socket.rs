@@ -4,7 +4,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -18,6 +19,8 @@ use crate::model::fault::{Fault, Outcome};
 const LIMIT: Duration = Duration::from_secs(30);
 /// Room for one datagram; the kernel never sends more than 32 KiB at once to a reader that offers that much.
 const ROOM: usize = 32 * 1024;
+/// How often a list is asked for that changes while it is read.
+const TRIES: usize = 16;
 
 /// A socket, bound to the network namespace of the thread that opened it.
 ///
@@ -26,6 +29,8 @@ pub struct Socket {
     inner: netlink_sys::Socket,
     sequence: u32,
     buffer: Vec<u8>,
+    /// Whether a list changed while it was received.
+    torn: bool,
 }
 
 /// One request: a message and the flags beside `NLM_F_REQUEST`.
@@ -58,8 +63,7 @@ impl Request {
         Self { message, flags: 0 }
     }
 
-    /// A request for all objects that match.
-    pub fn all(message: Message) -> Self {
+    fn all(message: Message) -> Self {
         Self { message, flags: NLM_F_DUMP }
     }
 }
@@ -86,7 +90,7 @@ impl Socket {
         inner.set_ext_ack(true).map_err(failed)?;
         inner.set_cap_ack(true).map_err(failed)?;
         inner.set_netlink_get_strict_chk(true).map_err(failed)?;
-        let socket = Self { inner, sequence: 0, buffer: Vec::with_capacity(ROOM) };
+        let socket = Self { inner, sequence: 0, buffer: Vec::with_capacity(ROOM), torn: false };
         socket.wait_at_most(LIMIT)?;
         Ok(socket)
     }
@@ -106,6 +110,27 @@ impl Socket {
     pub fn ask(&mut self, request: Request) -> Outcome<Answer> {
         let mut answers = self.ask_all(vec![request])?;
         Ok(answers.pop().unwrap_or(Ok(Vec::new())))
+    }
+
+    /// Asks for all objects that match.
+    ///
+    /// # Guarantees
+    /// The list is whole: one that the kernel marks as having changed while it was sent (`NLM_F_DUMP_INTR`) is asked
+    /// for again.
+    ///
+    /// # Errors
+    /// The socket failed, or the kernel refused, or the list kept changing.
+    pub fn list(&mut self, message: &Message, what: &str) -> Outcome<Vec<Message>> {
+        let failed = || Fault::new(FaultKind::Kernel, format!("cannot list {what}"));
+        for _ in 0..TRIES {
+            self.torn = false;
+            let answer =
+                self.ask(Request::all(message.clone()))?.map_err(|refusal| failed().because(refusal))?;
+            if !self.torn {
+                return Ok(answer);
+            }
+        }
+        Err(failed().because(format!("it changed {TRIES} times while it was read")).remedy("try again"))
     }
 
     /// Sends all requests in one datagram and waits for every answer.
@@ -160,7 +185,11 @@ impl Socket {
     /// Receives one datagram and hands over each message in it.
     fn receive(&mut self, mut each: impl FnMut(&NetlinkHeader, NetlinkPayload<Message>)) -> Outcome<()> {
         self.buffer.clear();
-        self.inner.recv(&mut self.buffer, 0).map_err(|cause| broken("receive from", cause))?;
+        while let Err(cause) = self.inner.recv(&mut self.buffer, 0) {
+            if cause.kind() != std::io::ErrorKind::Interrupted {
+                return Err(broken("receive from", cause));
+            }
+        }
         let mut rest = self.buffer.as_slice();
         while !rest.is_empty() {
             let undecodable = |cause: netlink_packet_core::DecodeError| {
@@ -168,6 +197,7 @@ impl Socket {
             };
             let length = NetlinkBuffer::new_checked(&rest).map_err(undecodable)?.length() as usize;
             let message = NetlinkMessage::<Message>::deserialize(rest).map_err(undecodable)?;
+            self.torn |= message.header.flags & NLM_F_DUMP_INTR != 0;
             each(&message.header, message.payload);
             rest = rest.get(length.next_multiple_of(4).max(16)..).unwrap_or_default();
         }

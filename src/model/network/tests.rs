@@ -132,7 +132,10 @@ fn a_network_survives_being_recorded() {
         r#"{"cniVersion":"1.1.0","name":"n","disableGC":true,"plugins":[{"type":"x","big":12345678901234567890}]}"#,
     );
     let text = serde_json::to_string(&it).unwrap();
-    assert_eq!(serde_json::from_str::<Network>(&text).unwrap(), it);
+    assert_eq!(
+        serde_json::from_str::<Network>(&text).unwrap(),
+        Network { source: RawValueEq::default(), ..it }
+    );
 }
 
 #[test]

@@ -62,7 +62,8 @@ impl Ipam {
     pub fn questions(&self) -> Vec<Question> {
         match self {
             Self::HostLocal(wanted) => wanted.questions(),
-            Self::None | Self::Static(_) | Self::Exec(_) => Vec::new(),
+            Self::Exec(program) => vec![Question::Program(program.clone())],
+            Self::None | Self::Static(_) => Vec::new(),
         }
     }
 

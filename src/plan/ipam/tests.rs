@@ -29,6 +29,7 @@ impl Case {
             owner: Owner { container: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() },
             netns: None,
             role: Role::Additional,
+            standalone: None,
             label: "default/net".into(),
             network: Network::parse(&serde_json::to_vec(&conf).unwrap(), None).unwrap(),
             args: Default::default(),
@@ -120,7 +121,7 @@ fn any_other_type_is_a_plugin_to_run() {
         assert_eq!(step.program.as_str(), ipam["type"]);
         assert_eq!((&step.conf, step.yields), (case.conf(), Yields::Lease));
         assert_eq!(read.given(&Facts::default()).unwrap(), CniResult::default());
-        assert!(read.needs_address() && read.questions().is_empty());
+        assert!(read.needs_address() && matches!(read.questions()[..], [Question::Program(_)]));
     }
     Case::of(&json!({"type": "../sh"})).refusal();
 }

@@ -23,7 +23,8 @@ impl Kind for Exec {
 
 impl Wanted for Plugin {
     fn questions(&self) -> Vec<Question> {
-        Vec::new()
+        // A plugin that is not there is found out before anything is changed.
+        vec![Question::Program(self.0.kind().clone())]
     }
 
     fn steps(&self, _facts: &Facts) -> Outcome<Vec<Step>> {

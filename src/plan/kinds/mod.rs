@@ -1,4 +1,4 @@
-//! The registry of Kinds. A new Kind is a file here and a line in [`NATIVE`].
+//! The registry of Kinds. A new Kind is a file here and a line in `NATIVE`.
 
 mod exec;
 mod macvlan;

@@ -78,6 +78,9 @@ fn claim(master: &Question, id: u16, protocol: VlanProtocol) -> Outcome<Option<C
     };
     match master {
         Question::Link(Place::Host, name) => Claim::new(format!("vlan{tag} {id} on {name}")).map(Some),
-        Question::Link(Place::Pod, _) | Question::DefaultLink(_) | Question::ResolvConf(_) => Ok(None),
+        Question::Link(Place::Pod, _)
+        | Question::DefaultLink(_)
+        | Question::Program(_)
+        | Question::ResolvConf(_) => Ok(None),
     }
 }

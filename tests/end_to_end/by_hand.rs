@@ -1,0 +1,116 @@
+//! The command line.
+
+use std::process::Output;
+
+use super::*;
+
+fn words(output: &Output) -> (bool, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+fn stage() -> (Stage, String) {
+    let stage = Stage::with_everything();
+    let manifest = format!(
+        "kind: NetworkAttachmentDefinition\nmetadata: {{name: red, namespace: blue}}\nspec:\n  config: '{}'\n",
+        stage.scene.macvlan("ignored", 9)
+    );
+    stage.scene.network("red.yaml", &manifest);
+    let networks = stage.scene.path("networks").display().to_string();
+    (stage, networks)
+}
+
+#[test]
+fn attach_list_check_and_detach_by_hand() {
+    let (stage, networks) = stage();
+    let netns = stage.pod.path().as_str();
+    let target = ["--netns", netns, "--container-id", "pod-1"];
+
+    let attach =
+        [&["attach", "--networks", "blue/red,lab@net7,tuned", "--networks-dir", &networks][..], &target]
+            .concat();
+    let (ok, table, errors) = words(&stage.scene.manifold(&attach));
+    assert!(ok, "{errors}");
+    assert_eq!(stage.pod.interfaces(), ["lo", "net1", "net3", "net7"]);
+    assert!(table.contains("blue/red") && table.contains("10.77.9.2/24"), "{table}");
+
+    let (_, json, _) = words(&stage.scene.manifold(&["list", "-o", "json"]));
+    let rows: Value = serde_json::from_str(&json).unwrap();
+    let interfaces: Vec<&str> =
+        rows.as_array().unwrap().iter().map(|r| r["interface"].as_str().unwrap()).collect();
+    assert_eq!(interfaces, ["net1", "net7", "net3"]);
+
+    assert!(words(&stage.scene.manifold(&[&["check"][..], &target].concat())).0);
+    assert!(words(&stage.scene.manifold(&[&["detach", "--interface", "net7"][..], &target].concat())).0);
+    assert_eq!(stage.pod.interfaces(), ["lo", "net1", "net3"]);
+    assert!(words(&stage.scene.manifold(&[&["detach"][..], &target].concat())).0);
+    stage.assert_empty();
+}
+
+#[test]
+fn explain_shows_the_plan_and_touches_nothing() {
+    let (stage, networks) = stage();
+    let netns = stage.pod.path().as_str();
+    let explain = [
+        "explain",
+        "--networks",
+        "data,lab",
+        "--networks-dir",
+        &networks,
+        "--netns",
+        netns,
+        "--container-id",
+        "pod-1",
+    ];
+
+    let (ok, text, errors) = words(&stage.scene.manifold(&explain));
+    assert!(ok, "{errors}");
+    assert!(text.contains("macvlan") && text.contains("bridge") && text.contains("10.77.1."), "{text}");
+    let (_, json, _) = words(&stage.scene.manifold(&[&explain[..], &["-o", "json"]].concat()));
+    let plans: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(plans[0]["steps"][1]["link"]["master"]["name"], "up0");
+
+    stage.assert_empty();
+}
+
+#[test]
+fn prune_removes_what_belongs_to_pods_that_are_gone() {
+    let (mut stage, _) = stage();
+    stage.select("data,lab@lab");
+    stage.add();
+    let gone = stage.scene.node.pod().unwrap();
+    let netns = gone.path().to_string();
+    stage
+        .scene
+        .call(&Call { verb: "ADD", container: "gone", ifname: "eth0", netns: &netns }, &stage.conf)
+        .result();
+    drop(gone);
+
+    assert!(words(&stage.scene.manifold(&["prune"])).0);
+
+    assert!(stage.scene.kept().keys().all(|path| !path.contains("gone")));
+    stage.call("CHECK").result();
+}
+
+#[test]
+fn an_error_says_what_and_what_to_do() {
+    let (stage, networks) = stage();
+    let netns = stage.pod.path().as_str();
+    let attach = [
+        "attach",
+        "--networks",
+        "nothing",
+        "--networks-dir",
+        &networks,
+        "--netns",
+        netns,
+        "--container-id",
+        "pod-1",
+    ];
+
+    let (ok, _, errors) = words(&stage.scene.manifold(&attach));
+
+    assert!(!ok);
+    assert!(errors.starts_with("error: no network named \"nothing\" in "), "{errors}");
+    assert!(errors.contains("\n  remedy: "), "{errors}");
+}

@@ -1,0 +1,73 @@
+//! CHECK.
+
+use super::*;
+
+#[test]
+fn check_sees_every_loss_in_the_kernel() {
+    let losses: [(&'static str, &str); 5] = [
+        ("link del eth0", "interface \"eth0\" is gone"),
+        ("link del net1", "interface \"net1\" is gone"),
+        ("addr del 10.77.1.2/24 dev net1", "interface \"net1\" has lost address 10.77.1.2/24"),
+        ("link set net1 address 02:00:00:00:00:99", "interface \"net1\" has another Ethernet address"),
+        ("link set net1 type macvlan mode private", "interface \"net1\" is of another kind or mode"),
+    ];
+    for (words, what) in losses {
+        let stage = Stage::with_everything();
+        stage.add();
+        stage.call("CHECK").result();
+
+        stage.ip(words);
+
+        let (code, message, details) = stage.call("CHECK").error();
+        assert_eq!(code, 105, "{words}");
+        assert!(message.contains(what), "{words}: {message}; {details}");
+    }
+}
+
+#[test]
+fn check_sees_a_lost_route_and_a_lost_lease() {
+    let scene = Scene::new();
+    let mut network = scene.macvlan("data", 1);
+    network["ipam"]["routes"] = json!([{"dst": "10.99.0.0/16"}]);
+    let stage = Stage::with(scene, &json!([network]));
+    stage.add();
+    stage.call("CHECK").result();
+
+    stage.ip("route del 10.99.0.0/16");
+    let (_, message, _) = stage.call("CHECK").error();
+    assert!(message.contains("has lost route 10.99.0.0/16 via 10.77.1.1"), "{message}");
+
+    stage.ip("route add 10.99.0.0/16 via 10.77.1.1");
+    stage.call("CHECK").result();
+    std::fs::remove_file(stage.scene.path("ipam/data/10.77.1.2")).unwrap();
+    assert_eq!(stage.call("CHECK").error().0, 105);
+}
+
+#[test]
+fn check_of_what_was_never_attached_says_so() {
+    let stage = Stage::with_everything();
+    let (code, message, _) = stage.call("CHECK").error();
+    assert_eq!((code, message.as_str()), (3, r#""eth0" was never attached to sandbox "pod-1""#));
+}
+
+#[test]
+fn check_asks_the_plugins_too() {
+    let stage = Stage::with_everything();
+    stage.add();
+
+    stage.ip("link del lab");
+
+    let (_, message, _) = stage.call("CHECK").error();
+    assert!(message.contains("\"bridge\""), "{message}");
+}
+
+#[test]
+fn a_network_may_switch_check_off() {
+    let scene = Scene::new();
+    let list = json!({"cniVersion": "1.1.0", "name": "n", "disableCheck": "True", "plugins": [scene.macvlan("n", 1)]});
+    let stage = Stage::with(scene, &json!([list]));
+    stage.add();
+    stage.ip("link del eth0");
+
+    stage.call("CHECK").result();
+}

@@ -1,0 +1,132 @@
+//! DEL.
+
+use std::fs;
+
+use super::*;
+
+#[test]
+fn del_removes_everything_and_may_come_again() {
+    let stage = Stage::with_everything();
+    stage.add();
+
+    stage.del();
+
+    stage.assert_empty();
+    stage.del();
+    stage.call_without_netns("DEL").result();
+    stage.assert_empty();
+}
+
+#[test]
+fn del_works_when_the_pod_is_gone() {
+    let Stage { scene, pod, conf } = Stage::with_everything();
+    let stage = Stage::around(scene, conf);
+    let netns = pod.path().to_string();
+    stage
+        .scene
+        .call(&Call { verb: "ADD", container: "pod-1", ifname: "eth0", netns: &netns }, &stage.conf)
+        .result();
+    drop(pod);
+
+    stage
+        .scene
+        .call(&Call { verb: "DEL", container: "pod-1", ifname: "eth0", netns: &netns }, &stage.conf)
+        .result();
+
+    stage.assert_empty();
+}
+
+#[test]
+fn del_works_when_the_runtime_forgot_the_namespace() {
+    let stage = Stage::with_everything();
+    stage.add();
+
+    stage.call_without_netns("DEL").result();
+
+    stage.assert_empty();
+}
+
+#[test]
+fn del_works_when_configuration_and_networks_are_gone() {
+    let mut stage = Stage::with_everything();
+    stage.add();
+    fs::remove_dir_all(stage.scene.path("networks")).unwrap();
+    stage.conf["delegates"] = json!([{"nonsense": true}]);
+    stage.conf["cniVersion"] = json!("9.9.9");
+    scene::ip("link del up0");
+
+    stage.del();
+
+    stage.assert_empty();
+}
+
+#[test]
+fn del_works_when_a_record_is_half_written() {
+    for cut in [0, 1, 40, 200] {
+        let stage = Stage::with_everything();
+        stage.add();
+        for name in ["eth0", "net1"] {
+            let path = stage.scene.path(&format!("state/records/pod-1/{name}.json"));
+            let bytes = fs::read(&path).unwrap();
+            fs::write(&path, &bytes[..cut]).unwrap();
+        }
+
+        stage.del();
+
+        let mut kept = stage.scene.kept();
+        kept.retain(|path, _| !path.starts_with("state/aside/"));
+        assert_eq!(kept, Default::default(), "cut at {cut}");
+        assert_eq!(stage.pod.interfaces(), ["lo"], "cut at {cut}");
+        assert!(stage.scene.path("state/aside/pod-1.net1.json").exists());
+    }
+}
+
+#[test]
+fn del_finds_a_link_that_the_pod_renamed_and_leaves_what_is_not_ours() {
+    let stage = Stage::with_everything();
+    stage.add();
+    stage.ip("link set net1 down");
+    stage.ip("link set net1 name renamed");
+    stage.ip("link add net1 type veth peer name foreign");
+
+    stage.del();
+
+    assert_eq!(stage.pod.interfaces(), ["foreign", "lo", "net1"]);
+    assert_eq!(stage.scene.kept(), Default::default());
+}
+
+#[test]
+fn del_of_a_stranger_does_nothing() {
+    let stage = Stage::with_everything();
+    stage.add();
+    let before = stage.scene.kept();
+    let netns = stage.pod.path().as_str();
+
+    stage.scene.call(&Call { verb: "DEL", container: "pod-2", ifname: "eth0", netns }, &stage.conf).result();
+
+    assert_eq!(stage.scene.kept(), before);
+    assert_eq!(stage.pod.interfaces().len(), 5);
+}
+
+#[test]
+fn a_plugin_that_fails_keeps_its_record_and_nothing_else() {
+    let stage = Stage::with_everything();
+    stage.add();
+    let bin = stage.scene.path("bin");
+    fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink("/bin/false", bin.join("bridge")).unwrap();
+    let mut broken = stage.conf.clone();
+    broken["binDir"] = json!(bin);
+    let netns = stage.pod.path().as_str();
+    let call = Call { verb: "DEL", container: "pod-1", ifname: "eth0", netns };
+
+    let (_, message, _) = stage.scene.call(&call, &broken).error();
+
+    assert!(message.contains("\"lab\"") && message.contains("bridge"), "{message}");
+    assert_eq!(stage.pod.interfaces(), ["lab", "lo"]);
+    let records: Vec<String> =
+        stage.scene.kept().into_keys().filter(|path| path.starts_with("state")).collect();
+    assert_eq!(records, ["state/records/pod-1/lab.json"]);
+    stage.del();
+    stage.assert_empty();
+}

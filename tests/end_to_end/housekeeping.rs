@@ -1,0 +1,125 @@
+//! GC, STATUS, VERSION, and what a crash or a second pod leaves to sort out.
+
+use super::*;
+
+/// The configuration of a GC that calls these containers valid.
+fn gc_conf(stage: &Stage, valid: &[&str]) -> Value {
+    let mut conf = stage.conf.clone();
+    let entries: Vec<Value> = valid.iter().map(|id| json!({"containerID": id, "ifname": "eth0"})).collect();
+    conf["cni.dev/valid-attachments"] = json!(entries);
+    conf
+}
+
+#[test]
+fn gc_keeps_the_valid_and_removes_the_rest() {
+    let mut stage = Stage::with_everything();
+    stage.select("data,lab@lab");
+    stage.add();
+    let other = stage.scene.node.pod().unwrap();
+    let netns = other.path().as_str();
+    stage.scene.call(&Call { verb: "ADD", container: "pod-2", ifname: "eth0", netns }, &stage.conf).result();
+    let gc = Call { verb: "GC", container: "", ifname: "", netns: "" };
+
+    stage.scene.call(&gc, &gc_conf(&stage, &["pod-1"])).result();
+
+    assert_eq!(other.interfaces(), ["lo"]);
+    assert_eq!(stage.pod.interfaces(), ["eth0", "lab", "lo", "net1"]);
+    assert!(stage.scene.kept().keys().all(|path| !path.contains("pod-2")));
+    stage.call("CHECK").result();
+
+    stage.scene.call(&gc, &gc_conf(&stage, &[])).result();
+    stage.assert_empty();
+}
+
+#[test]
+fn gc_tells_nobody_which_attachments_are_valid_if_it_was_not_told() {
+    let stage = Stage::with_everything();
+    stage.add();
+    let gc = Call { verb: "GC", container: "", ifname: "", netns: "" };
+
+    let (code, _, _) = stage.scene.call(&gc, &stage.conf).error();
+
+    assert_eq!(code, 7);
+    assert_eq!(stage.pod.interfaces().len(), 5);
+}
+
+#[test]
+fn status_says_at_once_what_is_in_the_way() {
+    let scene = Scene::new();
+    let good = scene.macvlan("data", 1);
+    let stage = Stage::with(scene, &json!([good]));
+    let status = Call { verb: "STATUS", container: "", ifname: "", netns: "" };
+    stage.scene.call(&status, &stage.conf).result();
+
+    scene::ip("link del up0");
+
+    let (code, message, details) = stage.scene.call(&status, &stage.conf).error();
+    assert_eq!((code, message.as_str()), (50, r#"master "up0" is not on this node"#), "{details}");
+    assert_eq!(stage.scene.kept(), Default::default());
+}
+
+#[test]
+fn version_needs_no_input() {
+    let stage = Stage::with(Scene::new(), &json!([]));
+    let answer = stage.scene.call_raw(&Call { verb: "VERSION", container: "", ifname: "", netns: "" }, b"");
+
+    let json = answer.result();
+    assert_eq!(json["cniVersion"], "1.1.0");
+    assert_eq!(json["supportedVersions"].as_array().unwrap().len(), 7);
+}
+
+#[test]
+fn an_add_that_comes_twice_is_refused_and_harms_nothing() {
+    let stage = Stage::with_everything();
+    stage.add();
+    let before = stage.scene.kept();
+
+    let (code, message, _) = stage.call("ADD").error();
+
+    assert_eq!((code, message.as_str()), (101, r#"interface "eth0" already exists in the pod"#));
+    assert_eq!(stage.scene.kept(), before);
+    stage.call("CHECK").result();
+}
+
+#[test]
+fn a_sandbox_that_got_a_new_namespace_is_attached_anew() {
+    let stage = Stage::with_everything();
+    stage.add();
+    let again = stage.scene.node.pod().unwrap();
+    let netns = again.path().as_str();
+
+    stage.scene.call(&Call { verb: "ADD", container: "pod-1", ifname: "eth0", netns }, &stage.conf).result();
+
+    assert_eq!(again.interfaces().len(), 5);
+    stage.scene.call(&Call { verb: "DEL", container: "pod-1", ifname: "eth0", netns }, &stage.conf).result();
+    assert_eq!(again.interfaces(), ["lo"]);
+    assert_eq!(stage.scene.kept(), Default::default());
+}
+
+#[test]
+fn what_was_made_as_a_plugin_and_what_as_itself_do_not_feel_each_other() {
+    let mut stage = Stage::with_everything();
+    stage.select("data");
+    stage.add();
+    let alone = |name: &str, verb, valid: &[&str]| {
+        let mut conf = stage.scene.macvlan(name, 8);
+        conf["stateDir"] = json!(stage.scene.path("state"));
+        conf["cni.dev/valid-attachments"] = gc_conf(&stage, valid)["cni.dev/valid-attachments"].clone();
+        let ifname = format!("{name}0");
+        let netns = stage.pod.path().as_str();
+        stage.scene.call(&Call { verb, container: "pod-1", ifname: &ifname, netns }, &conf).result()
+    };
+    alone("red", "ADD", &[]);
+    alone("blue", "ADD", &[]);
+    assert_eq!(stage.pod.interfaces(), ["blue0", "eth0", "lo", "net1", "red0"]);
+
+    alone("red", "GC", &[]);
+    assert_eq!(stage.pod.interfaces(), ["blue0", "eth0", "lo", "net1"]);
+    alone("blue", "CHECK", &[]);
+    stage.call("CHECK").result();
+
+    stage.del();
+    assert_eq!(stage.pod.interfaces(), ["blue0", "lo"]);
+    alone("blue", "DEL", &[]);
+    stage.assert_empty();
+}

@@ -1,0 +1,189 @@
+//! `kill -9` at every step of an ADD, and again at every step of the DEL that follows, leaves nothing: no link, no
+//! address, no file.
+//!
+//! `strace` delivers the signal at the entry of the n-th system call of a name; walking every call that changes
+//! anything visits every state the program can die in.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test may panic, and starts programs"
+)]
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "common/scene.rs"]
+mod scene;
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard};
+
+use common::Pod;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use scene::{Call, Scene};
+use serde_json::{Value, json};
+
+/// The system calls that change something outside the process.
+const CHANGES: [&str; 20] = [
+    "clone",
+    "clone3",
+    "ftruncate",
+    "link",
+    "linkat",
+    "mkdir",
+    "mkdirat",
+    "openat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "rmdir",
+    "sendmsg",
+    "sendto",
+    "symlink",
+    "symlinkat",
+    "unlink",
+    "unlinkat",
+    "vfork",
+    "write",
+];
+
+/// Whoever waits for any child must be the only one who has some.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A pod with a link and an address of its own, plugins run, and a chain of both.
+struct Stage {
+    scene: Scene,
+    pod: Pod,
+    conf: Value,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // Plugins that outlive the program become our children, so that their end can be waited for.
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
+        let scene = Scene::new();
+        let delegates = json!([{"cniVersion": "1.0.0", "name": "tuned", "plugins": [
+            {"type": "macvlan", "master": "up0", "ipam": scene.ipam(0)},
+            {"type": "tuning", "mtu": 1400},
+        ]}]);
+        scene.network("data.conf", &scene.macvlan("data", 1).to_string());
+        let bridge = json!({"cniVersion": "1.0.0", "name": "lab", "type": "bridge", "bridge": "lab0",
+            "ipam": {"type": "static", "addresses": [{"address": "10.77.2.2/24"}]}});
+        scene.network("lab.conf", &bridge.to_string());
+        let mut conf = scene.conf(&delegates);
+        conf["defaultNetworks"] = json!(["data", "lab"]);
+        let pod = scene.node.pod().unwrap();
+        Self { scene, pod, conf, _alone: alone }
+    }
+
+    /// Calls the program under strace with these words; whether it succeeded, and what strace wrote.
+    fn traced(&self, verb: &str, words: &[String]) -> (bool, String) {
+        let call = Call { verb, container: "pod-1", ifname: "eth0", netns: self.pod.path().as_str() };
+        let log = self.scene.path("strace");
+        let plain = self.scene.command(env!("CARGO_BIN_EXE_manifold"), &call);
+        let mut command = Command::new("strace");
+        command.envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?))));
+        command.arg("-o").arg(&log).args(words).arg(env!("CARGO_BIN_EXE_manifold"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = scene::feed(command, self.conf.to_string().as_bytes());
+        while waitpid(Pid::from_raw(-1), None).is_ok() {}
+        (output.status.success(), std::fs::read_to_string(log).unwrap())
+    }
+
+    /// How often an undisturbed call makes each of the system calls that change something.
+    fn count(&self, verb: &str) -> BTreeMap<String, usize> {
+        let (ok, log) = self.traced(verb, &[]);
+        assert!(ok, "{verb}: {log}");
+        let mut counts = BTreeMap::new();
+        for name in
+            log.lines().filter_map(|line| line.split('(').next()).filter(|name| CHANGES.contains(name))
+        {
+            *counts.entry(name.to_owned()).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    /// Kills a call at the n-th system call of this name.
+    fn kill(&self, verb: &str, name: &str, n: usize) {
+        let (ok, log) = self.traced(verb, &["-e".into(), format!("inject={name}:signal=KILL:when={n}")]);
+        assert!(!ok && log.contains("killed by SIGKILL"), "{verb} was not killed at {name} {n}");
+    }
+
+    fn call(&self, verb: &str) -> scene::Answer {
+        let netns = self.pod.path().as_str();
+        self.scene.call(&Call { verb, container: "pod-1", ifname: "eth0", netns }, &self.conf)
+    }
+
+    /// Nothing is left. The folders go too, so that every ADD is the first on its node and takes the same steps.
+    fn assert_empty(&self, when: &str) {
+        assert_eq!(self.pod.interfaces(), ["lo"], "{when}");
+        assert_eq!(self.scene.kept(), BTreeMap::new(), "{when}");
+        for name in ["state", "cache", "ipam"] {
+            drop(std::fs::remove_dir_all(self.scene.path(name)));
+        }
+    }
+}
+
+#[test]
+fn an_add_killed_at_any_step_leaves_nothing_after_del() {
+    let stage = Stage::new();
+    let counts = stage.count("ADD");
+    stage.call("DEL").result();
+    stage.assert_empty("undisturbed");
+    let steps: usize = counts.values().sum();
+    assert!(steps > 40 && counts.contains_key("linkat") && counts.contains_key("sendto"), "{counts:?}");
+
+    for (name, count) in counts {
+        for n in 1..=count {
+            stage.kill("ADD", &name, n);
+            stage.call("DEL").result();
+            stage.assert_empty(&format!("ADD killed at {name} {n}"));
+        }
+    }
+}
+
+#[test]
+fn a_del_killed_at_any_step_is_finished_by_the_next() {
+    let stage = Stage::new();
+    stage.call("ADD").result();
+    let counts = stage.count("DEL");
+    stage.assert_empty("undisturbed");
+
+    for (name, count) in counts {
+        for n in 1..=count {
+            stage.call("ADD").result();
+            stage.kill("DEL", &name, n);
+            stage.call("DEL").result();
+            stage.assert_empty(&format!("DEL killed at {name} {n}"));
+        }
+    }
+}
+
+#[test]
+fn an_add_killed_at_any_step_is_undone_by_the_next_add() {
+    let stage = Stage::new();
+    let counts = stage.count("ADD");
+    stage.call("DEL").result();
+    stage.assert_empty("undisturbed");
+
+    for name in ["rename", "linkat", "sendto"] {
+        for n in 1..=counts[name] {
+            stage.kill("ADD", name, n);
+            // What was attached in full stands; the runtime takes it down before it tries again.
+            if !stage.scene.kept().values().any(|text| text.contains("\"phase\":\"attached\"")) {
+                stage.call("ADD").result();
+                stage.call("CHECK").result();
+            }
+            stage.call("DEL").result();
+            stage.assert_empty(&format!("ADD after ADD killed at {name} {n}"));
+        }
+    }
+}
