@@ -9,12 +9,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::machine::Machine;
-use super::table::{Row, table};
+use super::table::{Row, gone, held, table};
 use super::wish::select;
-use crate::engine::ports::{Journal, Networks};
+use crate::engine::ports::{Entry, Journal, Networks};
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, survey};
 use crate::host::directory::Directory;
+use crate::host::journal::FileJournal;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::{self, Places};
 use crate::model::{Attachment, ContainerId, FaultKind, IfName, NetnsPath, Object};
@@ -51,7 +52,7 @@ struct Attach {
     #[command(flatten)]
     target: Target,
     /// Networks to attach, as in the annotation k8s.v1.cni.cncf.io/networks: "a,b@net7", or a JSON list
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     networks: String,
     /// The network of the default interface
     #[arg(long, value_name = "NAME")]
@@ -152,10 +153,7 @@ fn obey(command: &Command) -> Outcome<String> {
         Command::Attach(attach) => attach_all(attach),
         Command::Detach(detach) => detach_all(detach),
         Command::Explain(attach) => explain(attach),
-        Command::Check(target) => {
-            check::check(&target.stores.machine().node(), &target.container()?, &Scope::Own, &[])
-                .map(|()| String::new())
-        }
+        Command::Check(target) => check_all(target),
         Command::List(list) => list_all(list),
         Command::Prune(stores) => prune(stores),
     }
@@ -170,13 +168,35 @@ fn attach_all(attach: &Attach) -> Outcome<String> {
 
 fn detach_all(detach: &Detach) -> Outcome<String> {
     let names: Vec<IfName> = detach.interface.iter().map(|name| name.parse()).collect::<Outcome<_>>()?;
+    let container = detach.target.container()?;
+    let machine = detach.target.stores.machine();
+    let before = rows(&machine.journal, std::slice::from_ref(&container))?;
     let request = del::Detach {
-        container: &detach.target.container()?,
+        container: &container,
         scope: if names.is_empty() { Scope::Own } else { Scope::Interfaces(names) },
         configured: &Vec::new,
         unrecorded: del::Unrecorded::Skip,
     };
-    del::del(&detach.target.stores.machine().node(), &request).map(|()| String::new())
+    del::del(&machine.node(), &request)?;
+    Ok(gone(&before, &rows(&machine.journal, std::slice::from_ref(&container))?))
+}
+
+fn check_all(target: &Target) -> Outcome<String> {
+    let container = target.container()?;
+    let machine = target.stores.machine();
+    check::check(&machine.node(), &container, &Scope::Own, &[])?;
+    let entries = machine.journal.entries(&container)?;
+    let own = |entry: &&Entry| matches!(entry, Entry::Whole(record) if Scope::Own.covers(&record.attachment));
+    Ok(held(&entries.iter().filter(own).map(Row::entry).collect::<Vec<_>>()))
+}
+
+/// What the journal holds of some sandboxes.
+fn rows(journal: &FileJournal, containers: &[ContainerId]) -> Outcome<Vec<Row>> {
+    let mut rows = Vec::new();
+    for container in containers {
+        rows.extend(journal.entries(container)?.iter().map(Row::entry));
+    }
+    Ok(rows)
 }
 
 /// The plan of one attachment, as JSON.
@@ -194,7 +214,7 @@ fn explain(attach: &Attach) -> Outcome<String> {
         let read = survey::read(attachment)?;
         let steps = read.plan(&machine.node())?;
         let attachment = read.attachment;
-        writeln!(text, "{} ({}):", attachment.owner.ifname, attachment.label).unwrap_or_default();
+        writeln!(text, "{}, on network {}:", attachment.owner.ifname, attachment.label).unwrap_or_default();
         for (number, step) in (1..).zip(&steps) {
             writeln!(text, "  {number}. {step}").unwrap_or_default();
         }
@@ -207,18 +227,18 @@ fn explain(attach: &Attach) -> Outcome<String> {
 
 fn list_all(list: &List) -> Outcome<String> {
     let journal = list.stores.machine().journal;
-    let mut rows = Vec::new();
-    for container in journal.containers()? {
-        rows.extend(journal.entries(&container)?.iter().map(Row::entry));
-    }
+    let rows = rows(&journal, &journal.containers()?)?;
     shown(list.output, &rows, || table(&rows))
 }
 
 /// Keeps the sandboxes whose network namespace is there, and collects the rest.
 fn prune(stores: &Stores) -> Outcome<String> {
     let machine = stores.machine();
+    let all = || rows(&machine.journal, &machine.journal.containers()?);
+    let before = all()?;
     let valid = gc::living(&machine.node())?;
-    gc::gc(&machine.node(), &Scope::Own, &valid, &[]).map(|()| String::new())
+    gc::gc(&machine.node(), &Scope::Own, &valid, &[])?;
+    Ok(gone(&before, &all()?))
 }
 
 fn shown<T: Serialize + ?Sized>(
@@ -237,6 +257,10 @@ fn shown<T: Serialize + ?Sized>(
 
 impl Attach {
     fn attachments(&self) -> Outcome<Vec<Attachment>> {
+        let netns = self.target.netns()?.ok_or_else(|| {
+            Fault::new(FaultKind::Environment, "no network namespace is given")
+                .remedy("name one with --netns")
+        })?;
         let directory = Directory::new(&self.networks_dir);
         let default = match &self.default {
             None => None,
@@ -252,10 +276,6 @@ impl Attach {
             selected: select(&directory, &self.networks, None, |_| Ok(()))?,
             ..Wish::default()
         };
-        let netns = self.target.netns()?.ok_or_else(|| {
-            Fault::new(FaultKind::Environment, "no network namespace is given")
-                .remedy("name one with --netns")
-        })?;
         let sandbox = Sandbox {
             container: self.target.container()?,
             netns: Some(netns),
