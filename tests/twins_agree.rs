@@ -112,9 +112,11 @@ fn happen(node: &Node<'_>, event: Event, attachments: &[Attachment]) -> Outcome<
                 container: &container,
                 scope: Scope::Own,
                 configured: &Vec::new,
+                netns: None,
                 unrecorded: Unrecorded::Skip,
             },
-        ),
+        )
+        .map(drop),
         Check => check(node, &container, &Scope::Own, &owners),
         Gc => gc::living(node).and_then(|valid| gc::gc(node, &Scope::Own, &valid, &[])),
         Foreign | Vanish => Ok(()),

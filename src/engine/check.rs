@@ -61,7 +61,11 @@ fn check_one(node: &Node<'_>, record: &Record) -> Vec<Fault> {
         return vec![named(lost("the pod's network namespace is gone"))];
     };
     let site = Site { attachment, netns: Some(netns), result: record.result.as_ref() };
-    record.steps.iter().filter_map(|step| node.hands.holds(site, step).err()).map(named).collect()
+    let mut losses: Vec<Fault> =
+        record.steps.iter().filter_map(|step| node.hands.holds(site, step).err()).collect();
+    // A link that is gone is missed by every step that was about it.
+    losses.dedup_by_key(|loss| loss.to_string());
+    losses.into_iter().map(named).collect()
 }
 
 fn lost(what: &str) -> Fault {

@@ -5,9 +5,10 @@ use super::ports::{Entry, Patience};
 use super::record::{FORMAT, Phase, Record};
 use super::scope::Scope;
 use super::survey;
-use super::undo::{self, undo};
+use super::undo::{self, given_up, undo};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{Attachment, ContainerId, Owner};
+use crate::model::{Attachment, ContainerId, NetnsPath, Owner};
+use crate::plan::chain;
 
 /// What to do for an attachment of the configuration that has no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Detach<'a> {
     pub scope: Scope,
     /// The attachments as today's configuration would make them; asked for only where a record is lost.
     pub configured: &'a dyn Fn() -> Vec<Attachment>,
+    /// The pod's network namespace, where the caller knows it; used only where a record is lost.
+    pub netns: Option<&'a NetnsPath>,
     /// What to do for those of them that have no record.
     pub unrecorded: Unrecorded,
 }
@@ -35,10 +38,12 @@ pub struct Detach<'a> {
 /// # Guarantees
 /// Everything is tried, in reverse order. Success means that nothing is left; a second DEL succeeds and does nothing.
 /// It needs neither the pod's network namespace nor today's configuration. An entry that is no record is set aside.
+/// What cannot be undone although the pod is gone is tried a few more times, then its record is set aside too, and the
+/// answer says what is left.
 ///
 /// # Errors
 /// All that could not be undone, the first leading; its record stays, and the next DEL tries again.
-pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<()> {
+pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<Vec<Fault>> {
     let _lock = node.journal.lock(detach.container, Patience::Wait)?;
     let mut records = Vec::new();
     let mut broken = Vec::new();
@@ -60,13 +65,35 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<()> {
         (Unrecorded::Skip, []) => Vec::new(),
         (Unrecorded::Skip | Unrecorded::Trace, _) => (detach.configured)(),
     };
-    let made_up: Vec<Record> =
-        configured.into_iter().filter(|a| lost(&a.owner)).map(|a| trace(node, a)).collect::<Outcome<_>>()?;
+    let mut traced: Vec<Attachment> = configured.into_iter().filter(|a| lost(&a.owner)).collect();
+    for owner in &broken {
+        if !traced.iter().any(|a| a.owner == *owner) {
+            traced.push(chain::unknown(owner, detach.netns)?);
+        }
+    }
+    let made_up: Vec<Record> = traced.into_iter().map(|a| trace(node, a)).collect::<Outcome<_>>()?;
     let whole = records.iter().map(undo::Entry::Journalled);
     let entries: Vec<_> = whole.chain(made_up.iter().map(undo::Entry::MadeUp)).collect();
     let mut faults = undo(node, &entries);
     faults.extend(broken.iter().filter_map(|owner| node.journal.set_aside(owner).err()));
-    Fault::gather(faults).map_or(Ok(()), Err)
+    if records.iter().any(given_up) && give_up(node, detach, &records)? {
+        return Ok(faults);
+    }
+    Fault::gather(faults).map_or(Ok(Vec::new()), Err)
+}
+
+/// Sets aside what could not be undone for too long. Whether nothing is left that another DEL could try.
+fn give_up(node: &Node<'_>, detach: &Detach<'_>, records: &[Record]) -> Outcome<bool> {
+    for record in records.iter().filter(|record| given_up(record)) {
+        let owner = &record.attachment.owner;
+        record.claims.iter().try_for_each(|claim| node.journal.release(claim, owner))?;
+        node.journal.set_aside(owner)?;
+    }
+    let left = node.journal.entries(detach.container)?;
+    Ok(!left.iter().any(|entry| match entry {
+        Entry::Whole(record) => detach.scope.covers(&record.attachment),
+        Entry::Broken(owner, _) => detach.scope.may_cover(owner),
+    }))
 }
 
 /// A record of what an attachment would have made, for want of the real one.
@@ -76,6 +103,7 @@ fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> {
         format: FORMAT,
         phase: Phase::Detaching,
         order: 0,
+        failures: 0,
         boot: node.probe.boot_id()?,
         netns: read.attachment.netns.as_ref().and_then(|path| node.netns_id(path)),
         steps: read.traces(),

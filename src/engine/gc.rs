@@ -65,7 +65,8 @@ fn sweep(node: &Node<'_>, container: &ContainerId, scope: &Scope, keep: bool) ->
             // What a lost record stood for is found by DEL, which brings the configuration; here it would only be lost.
             Entry::Broken(_, fault) if keep => faults.push(fault),
             // It may be of the other role.
-            Entry::Broken(..) if *scope != Scope::Own => {}
+            Entry::Broken(..)
+                if matches!(scope, Scope::StandaloneNetwork(_) | Scope::StandaloneInterface(_)) => {}
             Entry::Broken(owner, fault) => {
                 faults.push(fault);
                 faults.extend(node.journal.set_aside(&owner).err());

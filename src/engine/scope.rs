@@ -10,7 +10,9 @@ use crate::model::{Attachment, IfName, NetworkName, Owner};
 pub enum Scope {
     /// All that Manifold made as itself.
     Own,
-    /// Of those, the ones with these interface names.
+    /// All, in whatever role, for people who tidy up by hand.
+    Any,
+    /// Of all, the ones with these interface names.
     Interfaces(Vec<IfName>),
     /// The one it made as a single plugin for this interface, under whatever network's name.
     StandaloneInterface(IfName),
@@ -22,19 +24,18 @@ impl Scope {
     /// Whether an attachment is meant.
     pub fn covers(&self, attachment: &Attachment) -> bool {
         match (self, &attachment.standalone) {
-            (Self::Own, None) => true,
-            (Self::Interfaces(names), None) => names.contains(&attachment.owner.ifname),
+            (Self::Own, None) | (Self::Any, _) => true,
+            (Self::Interfaces(names), _) => names.contains(&attachment.owner.ifname),
             (Self::StandaloneInterface(name), Some(_)) => *name == attachment.owner.ifname,
             (Self::StandaloneNetwork(network), Some(called)) => network == called,
-            (Self::Own | Self::Interfaces(_), Some(_))
-            | (Self::StandaloneInterface(_) | Self::StandaloneNetwork(_), None) => false,
+            (Self::Own, Some(_)) | (Self::StandaloneInterface(_) | Self::StandaloneNetwork(_), None) => false,
         }
     }
 
     /// Whether an entry is meant of which only the owner is known.
     pub(super) fn may_cover(&self, owner: &Owner) -> bool {
         match self {
-            Self::Own | Self::StandaloneNetwork(_) => true,
+            Self::Own | Self::Any | Self::StandaloneNetwork(_) => true,
             Self::Interfaces(names) => names.contains(&owner.ifname),
             Self::StandaloneInterface(name) => *name == owner.ifname,
         }

@@ -51,7 +51,7 @@ impl<'a> Catalogue<'a> {
         let network = if definition.config.trim().is_empty() {
             self.files.network(None, &definition.name).map(|named| named.network)
         } else {
-            Network::parse(definition.config.as_bytes(), Some(&definition.name))
+            Network::parse_within(definition.config.as_bytes(), Some(&definition.name), self.settings.version)
         };
         let network = network.map_err(|fault| fault.while_doing(format!("network {label:?}")))?;
         Ok(Named { label, network })

@@ -17,7 +17,7 @@ use crate::engine::{add, check, del, gc, survey};
 use crate::host::directory::Directory;
 use crate::host::journal::FileJournal;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::settings::{self, Places};
+use crate::model::settings::{self, Logging, Places};
 use crate::model::{Attachment, ContainerId, FaultKind, IfName, NetnsPath, Object};
 use crate::plan::resolve::{First, Sandbox, Wish, resolve};
 use crate::plan::step::Step;
@@ -169,24 +169,27 @@ fn attach_all(attach: &Attach) -> Outcome<String> {
 fn detach_all(detach: &Detach) -> Outcome<String> {
     let names: Vec<IfName> = detach.interface.iter().map(|name| name.parse()).collect::<Outcome<_>>()?;
     let container = detach.target.container()?;
+    let netns = detach.target.netns()?;
     let machine = detach.target.stores.machine();
     let before = rows(&machine.journal, std::slice::from_ref(&container))?;
     let request = del::Detach {
         container: &container,
-        scope: if names.is_empty() { Scope::Own } else { Scope::Interfaces(names) },
+        scope: if names.is_empty() { Scope::Any } else { Scope::Interfaces(names) },
         configured: &Vec::new,
+        netns: netns.as_ref(),
         unrecorded: del::Unrecorded::Skip,
     };
-    del::del(&machine.node(), &request)?;
+    super::log::start(&Logging::default());
+    del::del(&machine.node(), &request).map(super::log::left_behind)?;
     Ok(gone(&before, &rows(&machine.journal, std::slice::from_ref(&container))?))
 }
 
 fn check_all(target: &Target) -> Outcome<String> {
     let container = target.container()?;
     let machine = target.stores.machine();
-    check::check(&machine.node(), &container, &Scope::Own, &[])?;
+    check::check(&machine.node(), &container, &Scope::Any, &[])?;
     let entries = machine.journal.entries(&container)?;
-    let own = |entry: &&Entry| matches!(entry, Entry::Whole(record) if Scope::Own.covers(&record.attachment));
+    let own = |entry: &&Entry| matches!(entry, Entry::Whole(record) if Scope::Any.covers(&record.attachment));
     Ok(held(&entries.iter().filter(own).map(Row::entry).collect::<Vec<_>>()))
 }
 
@@ -237,7 +240,7 @@ fn prune(stores: &Stores) -> Outcome<String> {
     let all = || rows(&machine.journal, &machine.journal.containers()?);
     let before = all()?;
     let valid = gc::living(&machine.node())?;
-    gc::gc(&machine.node(), &Scope::Own, &valid, &[])?;
+    gc::gc(&machine.node(), &Scope::Any, &valid, &[])?;
     Ok(gone(&before, &all()?))
 }
 

@@ -32,7 +32,8 @@ impl Machine {
     /// Wires the adapters up; plugins are looked for in `binDir`, then in `plugin_dirs`.
     pub(super) fn new(places: &Places, plugin_dirs: &[PathBuf]) -> Self {
         let sockets = Rc::new(Sockets::default());
-        let path = [std::slice::from_ref(&places.bin_dir), plugin_dirs].concat();
+        let elsewhere = plugin_dirs.iter().filter(|dir| **dir != places.bin_dir);
+        let path = std::iter::once(&places.bin_dir).chain(elsewhere).cloned().collect();
         let plugins = Rc::new(Plugins::new(path, environment(), PLUGIN_LIMIT));
         Self {
             probe: HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins)),

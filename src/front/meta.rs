@@ -64,9 +64,10 @@ fn del_with(machine: &Machine, leaving: &Leaving, config: &Config) -> Outcome<()
         container: &leaving.owner.container,
         scope: Scope::Own,
         configured: &configured,
+        netns: leaving.netns.as_ref(),
         unrecorded: del::Unrecorded::Skip,
     };
-    del::del(&machine.node(), &detach)
+    del::del(&machine.node(), &detach).map(super::log::left_behind)
 }
 
 /// The attachments as today's configuration would make them, for want of their records.
@@ -103,7 +104,9 @@ pub(super) fn status(config: &Config) -> Outcome<()> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
     readiness::look(settings.readiness_file.as_deref())?;
     let cluster = super::machine::cluster(&settings)?;
-    let owner = Owner { container: "status".parse()?, ifname: "eth0".parse()? };
+    // A sandbox of our own: STATUS is not to wait for another that is being worked on.
+    let owner =
+        Owner { container: format!("status-{}", std::process::id()).parse()?, ifname: "eth0".parse()? };
     let target = Target { owner: &owner, netns: None, args: &CniArgs::default() };
     let ground = Ground { settings: &settings, config, cluster: cluster.as_deref() };
     let attachments = ground.attachments(&target, None).map_err(|fault| {

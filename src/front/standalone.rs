@@ -23,9 +23,10 @@ pub(super) fn del(leaving: &Leaving, config: &Config) -> Outcome<()> {
         container: &leaving.owner.container,
         scope: Scope::StandaloneInterface(leaving.owner.ifname.clone()),
         configured: &configured,
+        netns: leaving.netns.as_ref(),
         unrecorded: del::Unrecorded::Trace,
     };
-    del::del(&machine(config).node(), &detach)
+    del::del(&machine(config).node(), &detach).map(super::log::left_behind)
 }
 
 pub(super) fn check(sandbox: &Sandbox, config: &Config) -> Outcome<()> {
@@ -39,7 +40,9 @@ pub(super) fn gc(config: &Config, valid: &[Owner]) -> Outcome<()> {
 }
 
 pub(super) fn status(config: &Config) -> Outcome<()> {
-    let owner = Owner { container: "status".parse()?, ifname: "eth0".parse()? };
+    // A sandbox of our own: STATUS is not to wait for another that is being worked on.
+    let owner =
+        Owner { container: format!("status-{}", std::process::id()).parse()?, ifname: "eth0".parse()? };
     let attachments = attachments(config, &owner, None, &CniArgs::default())?;
     status::status(&machine(config).node(), attachments, &owner.container)
 }

@@ -11,6 +11,7 @@ use crate::model::args::CniArgs;
 use crate::model::call::{Call, Command};
 use crate::model::fault::{ErrorReply, Fault, Outcome};
 use crate::model::pod::PodName;
+use crate::model::settings::Logging;
 use crate::model::version::version_reply;
 use crate::model::{FaultKind, object};
 
@@ -57,7 +58,7 @@ impl Caller {
 
 /// One line for people who read the node's journal; the protocol's answer goes to the runtime.
 fn log(caller: &Caller, reply: &ErrorReply) {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).with_ansi(false).init();
+    super::log::start(&Logging::default());
     tracing::error!(
         command = caller.command,
         container = caller.container,
@@ -76,7 +77,11 @@ fn run(call: Call) -> Outcome<Vec<u8>> {
         Command::Version => return Ok(version_reply().into_bytes()),
         Command::Add | Command::Del | Command::Check | Command::Gc | Command::Status => stdin()?,
     };
-    serve::serve(call.with_stdin(stdin).request()?)
+    let request = call.with_stdin(stdin).request()?;
+    if let Some(config) = request.config() {
+        super::log::start(&Logging::read(&config.object).unwrap_or_default());
+    }
+    serve::serve(request)
 }
 
 #[allow(clippy::disallowed_methods, reason = "doors read the environment")]

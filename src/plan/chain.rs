@@ -3,8 +3,9 @@
 use super::kind::{Ask, Wanted};
 use super::kinds;
 use super::step::{CacheStep, Step};
+use crate::model::args::CniArgs;
 use crate::model::fault::Outcome;
-use crate::model::{Attachment, Network, PluginConf};
+use crate::model::{Attachment, NetnsPath, Network, Object, Owner, PluginConf, Role};
 
 /// Reads every plugin of an attachment's network.
 ///
@@ -22,6 +23,23 @@ pub fn read(attachment: &Attachment) -> Outcome<Vec<Box<dyn Wanted>>> {
         })
     });
     each.collect()
+}
+
+/// What stands for an attachment of which nothing is known but its owner: a link that carries the owner's mark.
+///
+/// # Errors
+/// None: the network is well formed.
+pub fn unknown(owner: &Owner, netns: Option<&NetnsPath>) -> Outcome<Attachment> {
+    Ok(Attachment {
+        owner: owner.clone(),
+        netns: netns.cloned(),
+        role: Role::Additional,
+        standalone: None,
+        label: "its record is lost".to_owned(),
+        network: Network::parse(br#"{"name":"unknown","type":"macvlan"}"#, None)?,
+        args: CniArgs::default(),
+        capabilities: Object::default(),
+    })
 }
 
 /// The plugins of a network that are run as processes.

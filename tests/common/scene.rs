@@ -175,6 +175,11 @@ impl Answer {
         self.json
     }
 
+    /// Whether the call succeeded.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.ok
+    }
+
     /// Code, message and details, of a call that must have failed.
     pub(crate) fn error(self) -> (u64, String, String) {
         assert!(!self.ok, "{self:?}");

@@ -130,3 +130,37 @@ fn a_plugin_that_fails_keeps_its_record_and_nothing_else() {
     stage.del();
     stage.assert_empty();
 }
+
+#[test]
+fn a_plugin_that_refuses_for_ever_does_not_keep_a_pod_that_is_gone() {
+    let scene = Scene::new();
+    let refused =
+        json!({"cniVersion": "1.0.0", "name": "n", "type": "bridge", "vlan": 9999, "ipam": scene.ipam(1)});
+    let Stage { scene, pod, conf } = Stage::with(scene, &json!([refused]));
+    let stage = Stage::around(scene, conf);
+    let call = Call { verb: "ADD", container: "pod-1", ifname: "eth0", netns: pod.path().as_str() };
+    let (_, message, _) = stage.scene.call(&call, &stage.conf).error();
+    assert!(message.contains("9999"), "{message}");
+    stage.call_without_netns("DEL").error();
+    drop(pod);
+
+    let tries = (1..10).find(|_| stage.call_without_netns("DEL").succeeded());
+
+    assert!(tries.is_some_and(|n| n > 2), "it is tried a few times: {tries:?}");
+    let kept: Vec<String> = stage.scene.kept().into_keys().collect();
+    assert_eq!(kept, ["state/aside/pod-1.eth0.json"]);
+    stage.call_without_netns("DEL").result();
+}
+
+#[test]
+fn a_record_that_cannot_be_read_gives_its_link_back_without_configuration() {
+    let stage = Stage::with_everything();
+    stage.add();
+    fs::write(stage.scene.path("state/records/pod-1/net1.json"), "{").unwrap();
+    let netns = stage.pod.path().as_str();
+
+    let done = stage.scene.manifold(&["detach", "--netns", netns, "--container-id", "pod-1"]);
+
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(stage.pod.interfaces(), ["lo"]);
+}

@@ -237,9 +237,11 @@ fn detach(node: &Node<'_>, name: &str) -> Outcome<()> {
             container: &container,
             scope: Scope::Own,
             configured: &Vec::new,
+            netns: None,
             unrecorded: Unrecorded::Skip,
         },
     )
+    .map(drop)
 }
 
 /// A node on which the neighbours of a case are attached.

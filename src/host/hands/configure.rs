@@ -161,7 +161,7 @@ fn refused(refusal: Refusal, subject: &Subject, name: &str) -> Fault {
         (Subject::Link, _) => {
             (format!("cannot mark {name:?}"), FaultKind::Kernel, "see the kernel's log on this node")
         }
-        (Subject::Up, libc::EBUSY) => (
+        (Subject::Up, libc::EBUSY | libc::EADDRINUSE) => (
             format!("cannot bring {name:?} up"),
             FaultKind::Exists,
             "another link on the same master has its Ethernet address: choose another \"mac\"",

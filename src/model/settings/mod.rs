@@ -16,10 +16,13 @@ use super::fault::{Fault, FaultKind, Outcome};
 use super::ids::NetworkName;
 use super::network::Network;
 use super::object::Object;
+use super::version::CniVersion;
 
 /// Manifold's configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// The version of the whole; networks that name none are spoken to in it.
+    pub version: CniVersion,
     /// Where things are.
     pub places: Places,
     /// The default network, then networks that every pod gets; key `delegates`.
@@ -43,6 +46,7 @@ pub struct Settings {
 
 #[derive(Deserialize)]
 struct Keys {
+    cniversion: Option<String>,
     clusternetwork: Option<String>,
     #[serde(default)]
     defaultnetworks: Vec<String>,
@@ -60,8 +64,9 @@ impl Settings {
     pub fn read(object: &Object, name: &str) -> Outcome<Self> {
         let keys: Keys = object.decode("Manifold's configuration")?;
         let cluster_network = keys.clusternetwork.filter(|n| !n.is_empty());
+        let version: CniVersion = keys.cniversion.as_deref().unwrap_or_default().parse()?;
         let delegates = match &cluster_network {
-            None => object.find("delegates").map_or(Ok(Vec::new()), |raw| delegates(raw, name))?,
+            None => object.find("delegates").map_or(Ok(Vec::new()), |raw| delegates(raw, name, version))?,
             Some(_) => Vec::new(),
         };
         if delegates.is_empty() && cluster_network.is_none() {
@@ -70,6 +75,7 @@ impl Settings {
         }
         let chain = keys.auxiliarycnichainname.filter(|n| !n.is_empty());
         Ok(Self {
+            version,
             places: Places::read(object)?,
             delegates,
             cluster_network,
@@ -83,14 +89,15 @@ impl Settings {
     }
 }
 
-fn delegates(raw: &RawValue, name: &str) -> Outcome<Vec<Network>> {
+fn delegates(raw: &RawValue, name: &str, version: CniVersion) -> Outcome<Vec<Network>> {
     let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|cause| {
         Fault::new(FaultKind::Decode, "cannot read \"delegates\"")
             .because(cause)
             .remedy("make it a list of networks")
     })?;
     let each = items.into_iter().enumerate().map(|(n, item)| {
-        Network::parse(item.get().as_bytes(), Some(name)).map_err(|f| f.while_doing(format!("delegate {n}")))
+        Network::parse_within(item.get().as_bytes(), Some(name), version)
+            .map_err(|fault| fault.while_doing(format!("delegate {n}")))
     });
     each.collect()
 }
@@ -115,8 +122,9 @@ mod tests {
     #[test]
     fn a_delegate_without_a_name_has_that_of_the_whole() {
         let settings =
-            read(r#"{"delegates":[{"type":"macvlan"},{"name":"b","plugins":[{"type":"bridge"}]}]}"#).unwrap();
+            read(r#"{"cniVersion":"1.0.0","delegates":[{"type":"macvlan"},{"name":"b","plugins":[{"type":"bridge"}]}]}"#).unwrap();
 
+        assert!(settings.delegates.iter().all(|n| n.version == CniVersion::V1_0_0));
         let names: Vec<&str> = settings.delegates.iter().map(|n| n.name.as_str()).collect();
         assert_eq!(names, ["meta", "b"]);
     }
