@@ -58,9 +58,24 @@ pub(super) fn serve(request: Request) -> Outcome<Vec<u8>> {
 fn serve_add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
     let target = target(&sandbox.owner, Some(&sandbox.netns), &sandbox.args);
     let (places, attachments) = attachments(config, &target, &sandbox.owner)?;
-    let made = add::add(&Machine::new(&places, &config.plugin_dirs).node(), attachments)?;
+    let machine = Machine::new(&places, &config.plugin_dirs);
+    let made = add::add(&machine.node(), attachments)?;
+    let names = made.iter().map(|a| a.attachment.owner.ifname.clone()).collect();
     let answer = made.into_iter().find(|a| a.attachment.role == Role::Default).map(|a| a.result);
-    dialect::write(&answer.unwrap_or_default(), config.version)
+    dialect::write(&answer.unwrap_or_default(), config.version).map_err(|fault| {
+        // What cannot be told must not be: before 0.3.0 a result has no place for an interface without an address.
+        let scope = match part(config) {
+            Ok(Part::Plugin) => Scope::StandaloneInterface(sandbox.owner.ifname.clone()),
+            Ok(Part::Meta) | Err(_) => Scope::Interfaces(names),
+        };
+        let detach = del::Detach {
+            container: &sandbox.owner.container,
+            scope,
+            configured: &Vec::new,
+            unrecorded: del::Unrecorded::Skip,
+        };
+        fault.along_with(del::del(&machine.node(), &detach).err())
+    })
 }
 
 fn serve_del(leaving: &Leaving, config: &Config) -> Outcome<()> {
