@@ -24,7 +24,7 @@ mod housekeeping;
 mod storm;
 
 use common::Pod;
-use scene::{Answer, Call, Scene};
+use scene::{Answer, Call, PLUGINS, Scene};
 use serde_json::{Value, json};
 
 /// A pod on a scene, with the configuration it is called with.
