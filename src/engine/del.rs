@@ -8,7 +8,8 @@ use super::survey;
 use super::undo::{self, given_up, undo};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, ContainerId, NetnsPath, Owner};
-use crate::plan::chain;
+use crate::plan::step::{LinkStep, Step};
+use crate::plan::{chain, mark};
 
 /// What to do for an attachment of the configuration that has no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,10 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<Vec<Fault>> {
         }
     }
     let made_up: Vec<Record> = traced.into_iter().map(|a| trace(node, a)).collect::<Outcome<_>>()?;
+    let made_up: Vec<Record> = match detach.unrecorded {
+        Unrecorded::Skip => made_up,
+        Unrecorded::Trace => made_up.into_iter().map(by_another_plugin).collect(),
+    };
     let whole = records.iter().map(undo::Entry::Journalled);
     let entries: Vec<_> = whole.chain(made_up.iter().map(undo::Entry::MadeUp)).collect();
     let mut faults = undo(node, &entries);
@@ -111,4 +116,15 @@ fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> {
         result: None,
         attachment: read.attachment,
     })
+}
+
+/// The same, and what another plugin of that type would have made: its link carries no mark.
+fn by_another_plugin(mut record: Record) -> Record {
+    let unmarked = |step: &Step| match step {
+        Step::Link(link) => Some(Step::Link(LinkStep { group: mark::UNMARKED, ..link.clone() })),
+        Step::Lease(_) | Step::Configure(_) | Step::Exec(_) | Step::Pass | Step::Cache(_) => None,
+    };
+    let links: Vec<Step> = record.steps.iter().filter_map(unmarked).collect();
+    record.steps.extend(links);
+    record
 }

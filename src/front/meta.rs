@@ -16,7 +16,7 @@ use crate::model::call::{Config, Leaving, Sandbox};
 use crate::model::fault::Outcome;
 use crate::model::pod::Pod;
 use crate::model::settings::{Places, Settings};
-use crate::model::{Attachment, FaultKind, NetnsPath, Network, Owner, Role, dialect};
+use crate::model::{Attachment, CniResult, FaultKind, NetnsPath, Network, Owner, Role, dialect};
 use crate::plan::resolve::{self, resolve};
 
 pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
@@ -35,13 +35,14 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
     let attachments = asked.inspect_err(|fault| publisher.refused(fault))?;
     let machine = Machine::new(&settings.places, &config.plugin_dirs);
     let made = add::add(&machine.node(), attachments).inspect_err(|fault| publisher.failed(fault))?;
-    if let Err(fault) = publisher.attached(&made) {
-        // A pod whose networks nobody can see is not attached: the runtime will try again.
+    let answer = made.iter().find(|a| a.attachment.role == Role::Default).map(|a| &a.result);
+    // What cannot be told must not be: before 0.3.0 a result has no place for an interface without an address. And a pod
+    // whose networks nobody can see is not attached. Either way the runtime will try again.
+    let reply = dialect::write(answer.unwrap_or(&CniResult::default()), config.version);
+    reply.and_then(|reply| publisher.attached(&made).map(|()| reply)).map_err(|fault| {
         let undone = detach(&machine, sandbox, config);
-        return Err(fault.along_with(undone.err()));
-    }
-    let answer = made.into_iter().find(|a| a.attachment.role == Role::Default).map(|a| a.result);
-    dialect::write(&answer.unwrap_or_default(), config.version)
+        fault.along_with(undone.err())
+    })
 }
 
 fn detach(machine: &Machine, sandbox: &Sandbox, config: &Config) -> Outcome<()> {

@@ -12,8 +12,20 @@ use crate::plan::resolve::{self, First, Named, Wish, resolve};
 
 pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
     let attachments = attachments(config, &sandbox.owner, Some(&sandbox.netns), &sandbox.args)?;
-    let made = add::add(&machine(config).node(), attachments)?;
-    dialect::write(&made.into_iter().next().map(|a| a.result).unwrap_or_default(), config.version)
+    let machine = machine(config);
+    let made = add::add(&machine.node(), attachments)?;
+    let answer = made.into_iter().next().map(|a| a.result).unwrap_or_default();
+    dialect::write(&answer, config.version).map_err(|fault| {
+        // What cannot be told must not be: before 0.3.0 a result has no place for an interface without an address.
+        let detach = del::Detach {
+            container: &sandbox.owner.container,
+            scope: Scope::StandaloneInterface(sandbox.owner.ifname.clone()),
+            configured: &Vec::new,
+            netns: None,
+            unrecorded: del::Unrecorded::Skip,
+        };
+        fault.along_with(del::del(&machine.node(), &detach).err())
+    })
 }
 
 pub(super) fn del(leaving: &Leaving, config: &Config) -> Outcome<()> {

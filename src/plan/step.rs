@@ -127,6 +127,13 @@ pub enum LinkKind {
     },
 }
 
+impl LinkKind {
+    /// Whether both are of one kind, whatever their settings.
+    pub fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
 /// How a macvlan link shares its master (kernel `if_link.h`, `MACVLAN_MODE_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -183,7 +183,11 @@ impl State {
                     .retain(|(store, ip), o| !(*store == lease.store && o == owner && known(ip)));
             }
             Step::Link(step) => {
-                let ours = |l: &SimLink| l.group == step.group || l.group == mark::condemned(step.group);
+                let alike = |l: &SimLink| l.kind.as_ref().is_some_and(|kind| kind.is_like(&step.kind));
+                let ours = |l: &SimLink| match step.group {
+                    mark::UNMARKED => l.group == mark::UNMARKED && alike(l),
+                    group => l.group == group || l.group == mark::condemned(group),
+                };
                 self.remove_link(undo.site, ours);
             }
             Step::Configure(_) | Step::Pass => {}

@@ -174,6 +174,20 @@ fn addresses_are_announced() {
 }
 
 #[test]
+fn an_ipv4_address_that_comes_later_is_announced_too() {
+    let ipam = json!({"type": "static", "addresses": [{"address": "fd05::9/64"}]});
+    let stage = Stage::with(
+        Scene::new(),
+        &json!([{"name": "n", "cniVersion": "1.1.0", "type": "macvlan", "master": "up0", "ipam": ipam}]),
+    );
+
+    stage.add();
+
+    let notify = stage.pod.inside(|| std::fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/arp_notify"));
+    assert_eq!(notify.unwrap().trim(), "1");
+}
+
+#[test]
 fn native_false_runs_the_plugin() {
     let mut network =
         json!({"cniVersion": "1.0.0", "name": "n", "type": "macvlan", "master": "up0", "native": false});

@@ -164,3 +164,35 @@ fn a_record_that_cannot_be_read_gives_its_link_back_without_configuration() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(stage.pod.interfaces(), ["lo"]);
 }
+
+#[test]
+fn del_as_a_single_plugin_removes_what_the_reference_plugin_made() {
+    let scene = Scene::new();
+    let mut conf = scene.macvlan("net", 0);
+    conf["cniVersion"] = json!("1.0.0");
+    conf["stateDir"] = json!(scene.path("state"));
+    let stage = Stage::around(scene, conf);
+    let netns = stage.pod.path().as_str();
+    let call = Call { verb: "ADD", container: "pod-1", ifname: "eth0", netns };
+    let reference = stage.scene.command(&format!("{PLUGINS}/macvlan"), &call);
+    assert!(scene::feed(reference, stage.conf.to_string().as_bytes()).status.success());
+    assert_eq!(stage.pod.interfaces(), ["eth0", "lo"]);
+
+    stage.del();
+
+    stage.assert_empty();
+}
+
+#[test]
+fn del_as_a_single_plugin_leaves_unmarked_links_of_other_kinds_and_names() {
+    let scene = Scene::new();
+    let mut conf = scene.macvlan("net", 0);
+    conf["stateDir"] = json!(scene.path("state"));
+    let stage = Stage::around(scene, conf);
+    stage.ip("link add eth0 type veth peer name other");
+    stage.ip("link add link other name eth1 type macvlan mode bridge");
+
+    stage.del();
+
+    assert_eq!(stage.pod.interfaces(), ["eth0", "eth1", "lo", "other"]);
+}

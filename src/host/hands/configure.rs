@@ -85,7 +85,7 @@ impl Configuring<'_> {
     /// them; routes after, for their gateways must be reachable.
     fn requests(&self, index: u32) -> (Vec<Request>, Vec<Subject>) {
         let alias = mark::alias(&self.site.attachment.owner);
-        let announce = self.step.announce && self.ips.iter().any(|ip| ip.address.is_ipv4());
+        let announce = self.step.announce && !self.ips.is_empty();
         let mut all = vec![(link::introduce(index, &alias, announce), Subject::Link)];
         for ip in self.ips {
             all.push((addr::add(index, ip.address, self.step.dad), Subject::Address(ip.address)));
