@@ -16,6 +16,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
 
 use super::lock;
@@ -132,7 +134,7 @@ impl Journal for FileJournal {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&new);
         options.and_then(|mut file| file.write_all(&bytes)).map_err(failed)?;
-        fs::rename(&new, &path).map_err(failed)
+        replace(&new, &path).map_err(failed)
     }
 
     fn remove(&self, owner: &Owner) -> Outcome<()> {
@@ -219,6 +221,22 @@ fn read(path: &Path, owner: &Owner) -> Outcome<Record> {
         ));
     }
     Ok(record)
+}
+
+/// Moves a new file to its place, over the one that may stand there.
+///
+/// The two change places, and the old one goes: a file that is renamed over another is sent to the disk by ext4 first,
+/// while the caller waits. Where nothing stands, or the file system cannot do that, a rename does.
+fn replace(new: &Path, path: &Path) -> io::Result<()> {
+    match renameat2(AT_FDCWD, new, AT_FDCWD, path, RenameFlags::RENAME_EXCHANGE) {
+        Ok(()) => {
+            // The record stands; what is left of the old one is written over by the next.
+            drop(fs::remove_file(new));
+            Ok(())
+        }
+        Err(Errno::ENOENT | Errno::EINVAL | Errno::ENOSYS) => fs::rename(new, path),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// The names in a directory, in order; an absent directory has none.
