@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use manifold::engine::scope::Scope;
 use manifold::engine::{self, add, del};
 use manifold::host::cache::ResultCache;
 use manifold::host::exec::Plugins;
@@ -49,6 +50,7 @@ impl Attaching {
             owner: Owner { container: container.clone(), ifname: format!("net{number}").parse().unwrap() },
             netns: Some(sandbox.pod.path().clone()),
             role: Role::Additional,
+            standalone: None,
             label: network.name.to_string(),
             network,
             args: Default::default(),
@@ -66,17 +68,18 @@ impl Attaching {
     fn del(&self) {
         let detach = del::Detach {
             container: &self.container,
-            scope: del::Scope::Sandbox,
+            scope: Scope::Any,
             configured: &Vec::new,
+            netns: None,
             unrecorded: del::Unrecorded::Skip,
         };
-        self.on_node(|node| del::del(&node, &detach)).unwrap();
+        self.on_node(|node| del::del(&node, &detach)).map(drop).unwrap();
     }
 
     fn on_node<T>(&self, work: impl FnOnce(engine::Node<'_>) -> T) -> T {
         let sockets = Rc::new(Sockets::default());
-        let plugins = Plugins::new(Vec::new(), Vec::new(), Duration::from_secs(1));
-        let probe = HostProbe::new(Rc::clone(&sockets));
+        let plugins = Rc::new(Plugins::new(Vec::new(), Vec::new(), Duration::from_secs(1)));
+        let probe = HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins));
         let hands = HostHands::new(sockets, plugins, ResultCache::new(&self.state));
         let journal = FileJournal::new(&self.state);
         work(engine::Node { probe: &probe, hands: &hands, journal: &journal })

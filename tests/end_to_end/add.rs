@@ -33,7 +33,10 @@ fn what_runs_beside_finds_its_cache_and_the_record_reads_as_json() {
     let kept = stage.scene.kept();
     let cached: Value = serde_json::from_str(&kept["cache/results/lab-pod-1-lab"]).unwrap();
     assert_eq!(cached["kind"], "cniCacheV1");
-    let record: Value = serde_json::from_str(&kept["state/records/pod-1/net1.json"]).unwrap();
+    let states = kept["state/records/pod-1/net1.json"].trim().rsplit('\n');
+    let states: Vec<Value> = states.filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(states.last().unwrap()["phase"], "pending");
+    let record = &states[0];
     assert_eq!(record["phase"], "attached");
     assert_eq!(record["steps"][0]["lease"]["held"], json!(["10.77.1.2"]));
     assert_eq!(record["result"]["ips"][0]["address"], "10.77.1.2/24");

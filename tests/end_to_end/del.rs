@@ -77,7 +77,8 @@ fn del_works_when_a_record_is_half_written() {
         kept.retain(|path, _| !path.starts_with("state/aside/"));
         assert_eq!(kept, Default::default(), "cut at {cut}");
         assert_eq!(stage.pod.interfaces(), ["lo"], "cut at {cut}");
-        assert!(stage.scene.path("state/aside/pod-1.net1.json").exists());
+        // What was never written is nobody's loss; the rest is kept for a person to look at.
+        assert_eq!(stage.scene.path("state/aside/pod-1.net1.json").exists(), cut > 0);
     }
 }
 
@@ -195,4 +196,20 @@ fn del_as_a_single_plugin_leaves_unmarked_links_of_other_kinds_and_names() {
     stage.del();
 
     assert_eq!(stage.pod.interfaces(), ["eth0", "eth1", "lo", "other"]);
+}
+
+#[test]
+fn a_record_whose_last_state_was_cut_short_counts_with_the_one_before() {
+    let stage = Stage::with_everything();
+    stage.add();
+    let path = stage.scene.path("state/records/pod-1/net1.json");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.truncate(bytes.len() - 20);
+    fs::write(&path, &bytes).unwrap();
+
+    let (code, message, _) = stage.call("CHECK").error();
+    assert_eq!(code, 105, "{message}");
+    assert!(message.contains("was not finished"), "{message}");
+    stage.del();
+    stage.assert_empty();
 }
