@@ -12,7 +12,19 @@
     reason = "a test may panic, and starts programs"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/scene.rs"]
+mod scene;
+
+mod cell;
+mod cgroup;
+mod configuration;
+mod image;
+mod killed;
+mod pods;
 mod protocol;
+mod runtime;
 
 /// The messages of `proto/cri/v1/api.proto`.
 #[rustfmt::skip]
