@@ -88,7 +88,7 @@ fn told(fault: Fault, undo: &Undo<'_>) -> Fault {
     let Undo { site, step } = undo;
     let what = match step {
         Step::Exec(exec) => format!("plugin {:?}", exec.program.as_str()),
-        Step::Link(_) | Step::Configure(_) => "its link".to_owned(),
+        Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) => "its link".to_owned(),
         Step::Lease(_) => "its addresses".to_owned(),
         Step::Cache(_) => "its cached result".to_owned(),
     };

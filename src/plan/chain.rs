@@ -2,7 +2,7 @@
 
 use super::kind::{Ask, Wanted};
 use super::kinds;
-use super::step::{CacheStep, Step};
+use super::step::{CacheStep, DefaultRouteStep, Step};
 use crate::model::fault::Outcome;
 use crate::model::{Attachment, Network, PluginConf};
 
@@ -27,6 +27,14 @@ pub fn read(attachment: &Attachment) -> Outcome<Vec<Box<dyn Wanted>>> {
 /// The plugins of a network that are run as processes.
 pub fn run_as_processes(network: &Network) -> impl Iterator<Item = &PluginConf> {
     network.plugins.iter().filter(|conf| !kinds::is_native(conf))
+}
+
+/// The steps that follow the last plugin.
+pub fn tail(attachment: &Attachment) -> Vec<Step> {
+    let routing = &attachment.routing;
+    let routes =
+        (!routing.is_usual()).then(|| Step::DefaultRoute(DefaultRouteStep { routing: routing.clone() }));
+    routes.into_iter().chain(cache(&attachment.network)).collect()
 }
 
 /// The step that keeps the result of a chain in which a plugin is run: such plugins, and programs beside them, expect
