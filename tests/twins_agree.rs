@@ -98,6 +98,7 @@ fn attachment(conf: &Value, ifname: &str, netns: &str) -> Attachment {
         network: Network::parse(conf.to_string().as_bytes(), None).unwrap(),
         args: Default::default(),
         capabilities: Object::default(),
+        routing: Default::default(),
     }
 }
 

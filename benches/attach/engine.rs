@@ -55,6 +55,7 @@ impl Attaching {
             network,
             args: Default::default(),
             capabilities: Object::default(),
+            routing: Default::default(),
         };
         let attachments = sandbox.networks.into_iter().zip(1..).map(attachment).collect();
         Self { container, attachments, state: sandbox.state, _pod: sandbox.pod }

@@ -122,7 +122,12 @@ fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> {
 fn by_another_plugin(mut record: Record) -> Record {
     let unmarked = |step: &Step| match step {
         Step::Link(link) => Some(Step::Link(LinkStep { group: mark::UNMARKED, ..link.clone() })),
-        Step::Lease(_) | Step::Configure(_) | Step::Exec(_) | Step::Pass | Step::Cache(_) => None,
+        Step::Lease(_)
+        | Step::Configure(_)
+        | Step::DefaultRoute(_)
+        | Step::Exec(_)
+        | Step::Pass
+        | Step::Cache(_) => None,
     };
     let links: Vec<Step> = record.steps.iter().filter_map(unmarked).collect();
     record.steps.extend(links);

@@ -44,7 +44,7 @@ impl Read {
         for wanted in &self.wanted {
             steps.extend(self.plan_one(node, wanted.as_ref())?);
         }
-        steps.extend(chain::cache(&self.attachment.network));
+        steps.extend(chain::tail(&self.attachment));
         Ok(steps)
     }
 

@@ -210,6 +210,7 @@ mod tests {
             network: Network::parse(CONFIG.as_bytes(), None).unwrap(),
             args: "IgnoreUnknown=1;K8S_POD_NAME=p".parse().unwrap(),
             capabilities: Object::parse(br#"{"mac":"02:00:00:00:00:01"}"#, "the test").unwrap(),
+            routing: Default::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! An attachment: one interface to make for a pod. Made by resolving, never changed afterwards.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +9,7 @@ use super::args::CniArgs;
 use super::ids::{ContainerId, IfName, NetnsPath, NetworkName};
 use super::network::Network;
 use super::object::Object;
+use super::result::Route;
 
 /// Who an attachment belongs to; what every mark in the kernel and in the stores is made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,6 +36,51 @@ pub enum Role {
     Additional,
 }
 
+/// What becomes of the default routes of an attachment, where any attachment of its pod asked for them
+/// (`default-route` of the networks annotation).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Routing {
+    /// Gateways of the default routes that go through this interface: at most one of each family.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub take_default: Vec<IpAddr>,
+    /// Whether another interface has the IPv4 default route, and this one none.
+    #[serde(skip_serializing_if = "is_false")]
+    pub yield_ipv4: bool,
+    /// Whether another interface has the IPv6 default route, and this one none.
+    #[serde(skip_serializing_if = "is_false")]
+    pub yield_ipv6: bool,
+}
+
+impl Routing {
+    /// Whether nobody asked for anything: every plugin's routes stay as they are.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The gateway taken for a family.
+    pub fn taken(&self, ipv4: bool) -> Option<IpAddr> {
+        self.take_default.iter().copied().find(|gateway| gateway.is_ipv4() == ipv4)
+    }
+
+    /// Whether the interface loses the default routes its plugins made for a family: to another interface, or to the
+    /// one route that was asked for.
+    pub fn displaces(&self, ipv4: bool) -> bool {
+        let yields = if ipv4 { self.yield_ipv4 } else { self.yield_ipv6 };
+        yields || self.taken(ipv4).is_some()
+    }
+
+    /// Whether a route is lost, by [`Routing::displaces`]. Only the main table decides where a pod's traffic goes by
+    /// itself; others are for whoever made the rules that lead to them.
+    pub fn displaces_route(&self, route: &Route) -> bool {
+        route.is_default() && self.displaces(route.dst.is_ipv4())
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// One interface to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
@@ -54,4 +101,7 @@ pub struct Attachment {
     pub args: CniArgs,
     /// Values of all capabilities given: `mac`, `ips`, `portMappings` …, by the runtime or the pod's selection.
     pub capabilities: Object,
+    /// What becomes of its default routes.
+    #[serde(default, skip_serializing_if = "Routing::is_usual")]
+    pub routing: Routing,
 }

@@ -66,6 +66,7 @@ mod tests {
             network: Network::parse(br#"{"name":"blue","type":"macvlan"}"#, None).unwrap(),
             args: Default::default(),
             capabilities: Object::default(),
+            routing: Default::default(),
         }
     }
 

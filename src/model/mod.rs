@@ -21,7 +21,7 @@ pub mod settings;
 pub mod status;
 pub mod version;
 
-pub use attachment::{Attachment, Owner, Role};
+pub use attachment::{Attachment, Owner, Role, Routing};
 pub use call::{Call, Request};
 pub use device_info::DeviceInfo;
 pub use fault::{Fault, FaultKind};

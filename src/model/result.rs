@@ -2,7 +2,7 @@
 //!
 //! Other versions exist only at the border: [`crate::model::dialect`] reads and writes them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,22 @@ impl Route {
     /// A route to `dst` and nothing more.
     pub fn to(dst: IpNetwork) -> Self {
         Self { dst, gw: None, mtu: None, advmss: None, priority: None, table: None, scope: None }
+    }
+
+    /// The default route of a gateway's family.
+    pub fn default_via(gateway: IpAddr) -> Self {
+        let any = match gateway {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        // A prefix length of 0 is right for both families.
+        let dst = IpNetwork::new(any, 0).unwrap_or_else(|_| any.into());
+        Self { gw: Some(gateway), ..Self::to(dst) }
+    }
+
+    /// Whether it is a default route of the main table (254, or what is not said).
+    pub fn is_default(&self) -> bool {
+        self.dst.prefix() == 0 && matches!(self.table, None | Some(0 | 254))
     }
 }
 

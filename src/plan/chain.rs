@@ -2,8 +2,9 @@
 
 use super::kind::{Ask, Wanted};
 use super::kinds;
-use super::step::{CacheStep, Step};
+use super::step::{CacheStep, DefaultRouteStep, Step};
 use crate::model::args::CniArgs;
+use crate::model::attachment::Routing;
 use crate::model::fault::Outcome;
 use crate::model::{Attachment, NetnsPath, Network, Object, Owner, PluginConf, Role};
 
@@ -39,12 +40,21 @@ pub fn unknown(owner: &Owner, netns: Option<&NetnsPath>) -> Outcome<Attachment> 
         network: Network::parse(br#"{"name":"unknown","type":"macvlan"}"#, None)?,
         args: CniArgs::default(),
         capabilities: Object::default(),
+        routing: Routing::default(),
     })
 }
 
 /// The plugins of a network that are run as processes.
 pub fn run_as_processes(network: &Network) -> impl Iterator<Item = &PluginConf> {
     network.plugins.iter().filter(|conf| !kinds::is_native(conf))
+}
+
+/// The steps that follow the last plugin.
+pub fn tail(attachment: &Attachment) -> Vec<Step> {
+    let routing = &attachment.routing;
+    let routes =
+        (!routing.is_usual()).then(|| Step::DefaultRoute(DefaultRouteStep { routing: routing.clone() }));
+    routes.into_iter().chain(cache(&attachment.network)).collect()
 }
 
 /// The step that keeps the result of a chain in which a plugin is run: such plugins, and programs beside them, expect

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::facts::Place;
 use super::step::{
-    AddressRange, ConfigureStep, Dad, LeaseStep, LinkKind, LinkStep, MacvlanMode, Step, VlanProtocol, Yields,
+    AddressRange, ConfigureStep, Dad, DefaultRouteStep, LeaseStep, LinkKind, LinkStep, MacvlanMode, Step,
+    VlanProtocol, Yields,
 };
 
 impl fmt::Display for Step {
@@ -20,6 +21,7 @@ impl fmt::Display for Step {
                 };
                 write!(f, "{what} {}", step.program)
             }
+            Self::DefaultRoute(step) => step.fmt(f),
             Self::Pass => f.write_str("hand the result on"),
             Self::Cache(step) => {
                 write!(f, "cache the result of network {} for plugins and tools", step.network)
@@ -101,6 +103,19 @@ impl fmt::Display for ConfigureStep {
             Dad::Optimistic => f.write_str(", optimistic duplicate address detection"),
             Dad::Off => f.write_str(", without duplicate address detection"),
         }
+    }
+}
+
+impl fmt::Display for DefaultRouteStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = |ipv4: bool| {
+            let name = if ipv4 { "IPv4" } else { "IPv6" };
+            match self.routing.taken(ipv4) {
+                Some(gateway) => Some(format!("the {name} default route goes via {gateway}")),
+                None => self.routing.displaces(ipv4).then(|| format!("no {name} default route")),
+            }
+        };
+        f.write_str(&words([true, false].into_iter().filter_map(family)))
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod chain;
 pub mod claim;
+pub mod default_route;
 mod explain;
 pub mod facts;
 pub mod ipam;

@@ -1,5 +1,6 @@
 //! From what the configuration and the pod name to attachments: interface names, capabilities, arguments.
 
+use super::default_route;
 use crate::model::args::CniArgs;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{
@@ -61,7 +62,8 @@ pub struct First {
 /// where n counts the attachments before it.
 ///
 /// # Errors
-/// Two attachments want one interface name; a selection carries what cannot be passed on.
+/// Two attachments want one interface name; a selection carries what cannot be passed on; more default routes are asked
+/// for than a pod can have.
 pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
     let mut attachments = Vec::new();
     if let Some(first) = wish.default {
@@ -94,6 +96,7 @@ pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
     let auxiliary = wish.auxiliary.map(|network| Named { label: network.name.to_string(), network });
     auxiliary.into_iter().try_for_each(|named| add(None, named))?;
     no_clash(&attachments)?;
+    default_route::share(&mut attachments)?;
     Ok(attachments)
 }
 
@@ -112,11 +115,13 @@ fn attachment(sandbox: &Sandbox, named: Named, ifname: IfName, role: Role) -> At
         network: named.network,
         args: sandbox.args.clone(),
         capabilities: Object::default(),
+        routing: Default::default(),
     }
 }
 
 /// The attachment with what a selection asks of its plugins.
 fn asked(mut made: Attachment, selection: &Selection) -> Outcome<Attachment> {
+    made.routing.take_default = selection.default_route.clone().unwrap_or_default();
     // Plugins that know no capabilities read the old arguments.
     if let Some(mac) = selection.mac() {
         made.args.set("MAC", mac);
@@ -219,5 +224,50 @@ mod tests {
         assert_eq!(last.capabilities.get("mac").unwrap().get(), "\"02:00:00:00:00:07\"");
         let conf = String::from_utf8(last.network.plugins[0].object().to_bytes()).unwrap();
         assert!(conf.contains(r#""args":{"cni":{"a":1,"b":2}}"#), "{conf}");
+    }
+
+    /// What each attachment does with its default routes: `4` or `6` taken, `-4` or `-6` given up.
+    fn routings(text: &str) -> Vec<String> {
+        let made = resolve(&sandbox(), wish(text)).unwrap();
+        let words = |a: &Attachment| {
+            let taken = a.routing.take_default.iter().map(|ip| if ip.is_ipv4() { "4" } else { "6" });
+            let yielded = [(a.routing.yield_ipv4, "-4"), (a.routing.yield_ipv6, "-6")];
+            let yielded = yielded.into_iter().filter(|(yes, _)| *yes).map(|(_, word)| word);
+            taken.chain(yielded).collect::<Vec<_>>().join(" ")
+        };
+        made.iter().map(words).collect()
+    }
+
+    #[test]
+    fn who_takes_a_default_route_takes_it_from_all_others() {
+        let one = r#"[{"name":"a","default-route":["10.0.0.1"]},{"name":"b"}]"#;
+        assert_eq!(routings(one), ["-4", "-4", "4", "-4"]);
+        let both = r#"[{"name":"a","default-route":["10.0.0.1","fd00::1"]}]"#;
+        assert_eq!(routings(both), ["-4 -6", "-4 -6", "4 6"]);
+        let split = r#"[{"name":"a","default-route":["fd00::1"]},{"name":"b","default-route":["10.0.0.1"]}]"#;
+        assert_eq!(routings(split), ["-4 -6", "-4 -6", "6 -4", "4 -6"]);
+    }
+
+    #[test]
+    fn an_empty_list_of_default_routes_changes_nothing() {
+        assert_eq!(routings(r#"[{"name":"a","default-route":[]},{"name":"b"}]"#), ["", "", "", ""]);
+        let beside = r#"[{"name":"a","default-route":[]},{"name":"b","default-route":["10.0.0.1"]}]"#;
+        assert_eq!(routings(beside), ["-4", "-4", "-4", "4"]);
+    }
+
+    #[test]
+    fn a_second_default_route_of_a_family_is_refused() {
+        for text in [
+            r#"[{"name":"a","default-route":["10.0.0.1"]},{"name":"b","default-route":["10.0.1.1"]}]"#,
+            r#"[{"name":"a","default-route":["fd00::1","fd00::2"]}]"#,
+        ] {
+            let fault = resolve(&sandbox(), wish(text)).unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::Config);
+        }
+        let text = r#"[{"name":"a","default-route":["10.0.0.1"]},{"name":"b","default-route":["10.0.1.1"]}]"#;
+        assert_eq!(
+            resolve(&sandbox(), wish(text)).unwrap_err().to_string(),
+            "\"default-route\" asks for two IPv4 gateways: 10.0.0.1 for \"net2\" (ns/a) and 10.0.1.1 for \"net3\" (ns/b)"
+        );
     }
 }

@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Place;
+use crate::model::attachment::Routing;
 use crate::model::{CniResult, IfName, MacAddr, NetworkName, PluginConf, PluginType};
 
 /// One change to the node.
@@ -23,6 +24,9 @@ pub enum Step {
     Exec(ExecStep),
     /// Hand on the result so far, or an empty one.
     Pass,
+    /// Give the interface the default routes that were asked for, and take those away that were not.
+    #[serde(rename = "default-route")]
+    DefaultRoute(DefaultRouteStep),
     /// Keep the result where the reference library keeps it.
     Cache(CacheStep),
 }
@@ -43,7 +47,8 @@ impl Step {
     pub fn undo_rank(&self) -> UndoRank {
         match self {
             Self::Exec(_) => UndoRank::Plugin,
-            Self::Link(_) | Self::Configure(_) | Self::Pass => UndoRank::Link,
+            // Routes die with their link.
+            Self::Link(_) | Self::Configure(_) | Self::DefaultRoute(_) | Self::Pass => UndoRank::Link,
             Self::Lease(_) | Self::Cache(_) => UndoRank::Files,
         }
     }
@@ -203,6 +208,13 @@ pub struct ExecStep {
     pub conf: PluginConf,
     /// What its answer is.
     pub yields: Yields,
+}
+
+/// What becomes of the default routes of an interface whose plugins have all been run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultRouteStep {
+    /// Which routes are taken and which given up.
+    pub routing: Routing,
 }
 
 /// A result to keep, for programs that read the reference library's cache.

@@ -6,6 +6,7 @@ use super::ipam::{self, Ipam};
 use super::kind::{Ask, Wanted};
 use super::mark;
 use super::step::{ConfigureStep, Dad, LinkKind, LinkStep, Master, Step};
+use crate::model::attachment::Routing;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::result::Dns;
 use crate::model::{FaultKind, IfName, MacAddr, Owner, PluginConf};
@@ -37,6 +38,7 @@ pub struct Layer3 {
     ipam: Ipam,
     dns: Dns,
     dad: Dad,
+    routing: Routing,
 }
 
 impl Layer3 {
@@ -61,7 +63,8 @@ impl Layer3 {
                     .remedy("use \"wait\", \"optimistic\" or \"off\""));
             }
         };
-        Ok(Self { ipam: ipam::read(ask)?, dns: keys.dns, dad })
+        let routing = ask.attachment.routing.clone();
+        Ok(Self { ipam: ipam::read(ask)?, dns: keys.dns, dad, routing })
     }
 }
 
@@ -101,6 +104,8 @@ impl VirtualLink {
         let mut given = self.layer3.ipam.given(facts)?;
         // The reference plugins answer with the network's own "dns" and drop that of IPAM.
         given.dns = self.layer3.dns.clone();
+        // Not made, they cannot clash with those of another interface.
+        given.routes.retain(|route| !self.layer3.routing.displaces_route(route));
         Ok(ConfigureStep {
             given,
             needs_address: self.layer3.ipam.needs_address(),

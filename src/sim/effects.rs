@@ -7,11 +7,13 @@ use ipnetwork::IpNetwork;
 use super::{Fuse, Moment, SimLink, SimNode, State};
 use crate::engine::ports::{Hands, Site, Undo, ifname_taken};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::result::{Interface, IpConfig};
+use crate::model::result::{Interface, IpConfig, Route};
 use crate::model::{CniResult, FaultKind, Network, Owner, PluginConf};
 use crate::plan::ipam::range::{self, Candidate};
 use crate::plan::mark;
-use crate::plan::step::{ConfigureStep, ExecStep, LeaseStep, LinkKind, LinkStep, Progress, Step, Yields};
+use crate::plan::step::{
+    ConfigureStep, DefaultRouteStep, ExecStep, LeaseStep, LinkKind, LinkStep, Progress, Step, Yields,
+};
 
 /// The plugin that makes a link of its own; every other passes the result on.
 const MAKES_LINK: &str = "bridge";
@@ -60,6 +62,7 @@ impl State {
             Step::Lease(lease) => self.take(site, lease, progress),
             Step::Link(link) => self.make_link(site, link, progress),
             Step::Configure(configure) => self.configure(site, configure, progress),
+            Step::DefaultRoute(step) => self.route(site, step, progress),
             Step::Exec(exec) => self.run(site, exec, progress),
             Step::Pass => {
                 progress.result.get_or_insert_default();
@@ -144,6 +147,21 @@ impl State {
         Ok(())
     }
 
+    fn route(&mut self, site: Site<'_>, step: &DefaultRouteStep, progress: &mut Progress) -> Outcome<()> {
+        let routing = &step.routing;
+        let taken: Vec<Route> = routing.take_default.iter().map(|gw| Route::default_via(*gw)).collect();
+        if let Some(link) = self.link_mut(site) {
+            link.routes.retain(|dst| dst.prefix() > 0 || !routing.displaces(dst.is_ipv4()));
+            link.routes.extend(taken.iter().map(|route| route.dst));
+        } else if !taken.is_empty() {
+            return Err(Fault::new(FaultKind::Absent, "no such interface"));
+        }
+        let result = progress.result.get_or_insert_default();
+        result.routes.retain(|route| !routing.displaces_route(route));
+        result.routes.extend(taken);
+        Ok(())
+    }
+
     fn run(&mut self, site: Site<'_>, exec: &ExecStep, progress: &mut Progress) -> Outcome<()> {
         let owner = site.attachment.owner.clone();
         if exec.program.as_str() == MAKES_LINK {
@@ -190,7 +208,7 @@ impl State {
                 };
                 self.remove_link(undo.site, ours);
             }
-            Step::Configure(_) | Step::Pass => {}
+            Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => {}
             Step::Cache(_) => drop(self.world.cached.remove(owner)),
             Step::Exec(exec) => {
                 let held = self.world.plugins.remove(&(owner.clone(), exec.program.to_string()));
@@ -234,6 +252,15 @@ impl State {
                 Ok(())
             }
             Step::Exec(_) => lost("what a plugin made"),
+            Step::DefaultRoute(step) => {
+                let routes: Vec<IpNetwork> =
+                    self.link(site).map(|link| link.routes.clone()).unwrap_or_default();
+                let displaced = |dst: &IpNetwork| dst.prefix() == 0 && step.routing.displaces(dst.is_ipv4());
+                let now: Vec<IpNetwork> = routes.into_iter().filter(displaced).collect();
+                let taken = step.routing.take_default.iter();
+                let wanted: Vec<IpNetwork> = taken.map(|gw| Route::default_via(*gw).dst).collect();
+                if now == wanted { Ok(()) } else { lost("a default route") }
+            }
             Step::Cache(_) | Step::Pass => Ok(()),
         }
     }

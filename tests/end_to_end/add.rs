@@ -33,9 +33,8 @@ fn what_runs_beside_finds_its_cache_and_the_record_reads_as_json() {
     let kept = stage.scene.kept();
     let cached: Value = serde_json::from_str(&kept["cache/results/lab-pod-1-lab"]).unwrap();
     assert_eq!(cached["kind"], "cniCacheV1");
-    let states = kept["state/records/pod-1/net1.json"].trim().rsplit('\n');
-    let states: Vec<Value> = states.filter_map(|line| serde_json::from_str(line).ok()).collect();
-    assert_eq!(states.last().unwrap()["phase"], "pending");
+    let states = stage.scene.record("pod-1", "net1");
+    assert_eq!(states[1]["phase"], "pending");
     let record = &states[0];
     assert_eq!(record["phase"], "attached");
     assert_eq!(record["steps"][0]["lease"]["held"], json!(["10.77.1.2"]));

@@ -76,7 +76,8 @@ fn explain_shows_the_plan_and_touches_nothing() {
 #[test]
 fn prune_removes_what_belongs_to_pods_that_are_gone() {
     let (mut stage, _) = stage();
-    stage.select("data,lab@lab");
+    // No bridge: its plugin takes the address of the bridge for fixed, and that changes with the pods on it.
+    stage.select("data");
     stage.add();
     let gone = stage.scene.node.pod().unwrap();
     let netns = gone.path().to_string();

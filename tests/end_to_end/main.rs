@@ -19,6 +19,7 @@ mod add;
 mod bad_input;
 mod by_hand;
 mod check;
+mod default_route;
 mod del;
 mod housekeeping;
 mod storm;

@@ -10,6 +10,7 @@ use manifold::engine::gc::gc;
 use manifold::engine::ports::{Entry, Guard, Hands, Holder, Journal, Patience, Site, Undo};
 use manifold::engine::record::{Phase, Record};
 use manifold::engine::scope::Scope;
+use manifold::model::attachment::Routing;
 use manifold::model::fault::{Fault, Outcome};
 use manifold::model::{Attachment, ContainerId, FaultKind, Network, Object, Owner, PluginConf, Role};
 use manifold::plan::claim::Claim;
@@ -191,7 +192,7 @@ impl Chain {
     fn network(self) -> Network {
         let leased = r#""ipam":{"type":"host-local","ranges":[[{"subnet":"10.1.0.0/24"}]]}"#;
         let both = r#""ipam":{"type":"host-local","ranges":[[{"subnet":"10.2.0.0/24"}],[{"subnet":"10.3.0.0/24"}]]}"#;
-        let fixed = r#""ipam":{"type":"static","addresses":[{"address":"10.9.0.5/24","gateway":"10.9.0.1"}],"routes":[{"dst":"10.8.0.0/16"}]}"#;
+        let fixed = r#""ipam":{"type":"static","addresses":[{"address":"10.9.0.5/24","gateway":"10.9.0.1"}],"routes":[{"dst":"10.8.0.0/16"},{"dst":"0.0.0.0/0"}]}"#;
         let plugins = match self {
             Self::Leased => format!(r#"{{"type":"macvlan","master":"ens1",{leased}}}"#),
             Self::Fixed => format!(r#"{{"type":"macvlan","master":"ens1","mode":"private",{fixed}}}"#),
@@ -224,9 +225,21 @@ fn pod(name: &str, chains: &[Chain]) -> Vec<Attachment> {
             network: chain.network(),
             args: Default::default(),
             capabilities: Object::default(),
+            routing: routing(n, chains.len()),
         }
     });
     each.collect()
+}
+
+/// What becomes of the default routes of the n-th attachment: of a pod with three or more, the second takes that of
+/// IPv4.
+fn routing(n: usize, all: usize) -> Routing {
+    let gateways = vec!["10.1.0.9".parse().unwrap()];
+    match (n, all) {
+        (_, 0..3) => Routing::default(),
+        (1, _) => Routing { take_default: gateways, ..Routing::default() },
+        _ => Routing { yield_ipv4: true, ..Routing::default() },
+    }
 }
 
 fn detach(node: &Node<'_>, name: &str) -> Outcome<()> {
@@ -376,7 +389,9 @@ fn lose(world: &mut World, container: &ContainerId, n: usize) {
         world.links.remove(&links[n]);
         return;
     }
-    world.links.get_mut(&links[n - links.len()]).unwrap().addresses.clear();
+    let link = world.links.get_mut(&links[n - links.len()]).unwrap();
+    link.addresses.clear();
+    link.routes.clear();
 }
 
 pub(crate) fn one_stuck_step_does_not_keep_the_others(

@@ -1,6 +1,7 @@
 //! The Hands of a real node. For each step, apply, revert and holds stand together in one file.
 
 mod configure;
+mod default_route;
 mod link;
 
 use std::rc::Rc;
@@ -37,7 +38,7 @@ impl HostHands {
                 done => done,
             },
             Step::Cache(cache) => self.cache.remove(&undo.site.attachment.owner, &cache.network),
-            Step::Link(_) | Step::Configure(_) | Step::Pass => Ok(()),
+            Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => Ok(()),
         }
     }
 }
@@ -51,6 +52,7 @@ impl Hands for HostHands {
             }
             Step::Link(step) => link::apply(&self.sockets, site, step, progress),
             Step::Configure(step) => configure::apply(&self.sockets, site, step, progress),
+            Step::DefaultRoute(step) => default_route::apply(&self.sockets, site, step, progress),
             Step::Exec(exec) => {
                 let result = self.plugins.add(site, exec, progress.result.as_ref())?;
                 match exec.yields {
@@ -84,6 +86,7 @@ impl Hands for HostHands {
             Step::Lease(lease) => store::holds(lease, &site.attachment.owner),
             Step::Link(step) => link::holds(&self.sockets, site, step),
             Step::Configure(_) => configure::holds(&self.sockets, site),
+            Step::DefaultRoute(step) => default_route::holds(&self.sockets, site, step),
             Step::Exec(exec) => self.plugins.check(site, exec),
             // Nothing of ours needs what is kept, and handing on leaves nothing.
             Step::Cache(_) | Step::Pass => Ok(()),

@@ -7,8 +7,8 @@ use netlink_packet_core::NLM_F_CREATE;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
-    RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteProtocol,
+    RouteScope, RouteType,
 };
 
 use super::addr::family;
@@ -44,6 +44,25 @@ pub fn add(index: u32, route: &Route, gateway: Option<IpAddr>) -> Request {
     Request::change(Message::NewRoute(message), NLM_F_CREATE)
 }
 
+/// The request that deletes a route which was seen, and only the next hop seen if it has several.
+pub fn delete(seen: &Seen) -> Request {
+    let mut message = RouteMessage::default();
+    let header = &mut message.header;
+    header.address_family = family(seen.dst.ip());
+    header.destination_prefix_length = seen.dst.prefix();
+    header.scope = RouteScope::NoWhere;
+    header.table = RouteHeader::RT_TABLE_UNSPEC;
+    let attributes = &mut message.attributes;
+    attributes.push(RouteAttribute::Oif(seen.oif));
+    attributes.push(RouteAttribute::Table(seen.table));
+    if seen.dst.prefix() > 0 {
+        attributes.push(RouteAttribute::Destination(seen.dst.network().into()));
+    }
+    attributes.extend(seen.gw.map(|gw| RouteAttribute::Gateway(gw.into())));
+    attributes.extend(Some(seen.priority).filter(|p| *p > 0).map(RouteAttribute::Priority));
+    Request::change(Message::DelRoute(message), 0)
+}
+
 /// The next hop of a route: its own, or the family's gateway. A route of narrower scope than universe has none but its
 /// own: what it leads to is on the link.
 pub fn next_hop(route: &Route, gateway: Option<IpAddr>) -> Option<IpAddr> {
@@ -66,6 +85,13 @@ pub struct Seen {
     pub priority: u32,
 }
 
+impl Seen {
+    /// Whether it is a default route of the main table.
+    pub fn is_default(&self) -> bool {
+        self.dst.prefix() == 0 && self.table == u32::from(RouteHeader::RT_TABLE_MAIN)
+    }
+}
+
 /// The routes of a namespace that leave by one link, in all tables.
 ///
 /// # Errors
@@ -73,7 +99,10 @@ pub struct Seen {
 pub fn of_link(socket: &mut Socket, index: u32) -> Outcome<Vec<Seen>> {
     let mut message = RouteMessage::default();
     message.attributes.push(RouteAttribute::Oif(index));
-    list(socket, message)
+    let mut routes = list(socket, message)?;
+    // The kernel lists a route of several next hops if any of them leaves by the link.
+    routes.retain(|route| route.oif == index);
+    Ok(routes)
 }
 
 /// The link the default route of the main table leaves by, IPv4 before IPv6, the lowest metric first.
@@ -81,20 +110,38 @@ pub fn of_link(socket: &mut Socket, index: u32) -> Outcome<Vec<Seen>> {
 /// # Errors
 /// The kernel could not be asked.
 pub fn default_link(socket: &mut Socket) -> Outcome<Option<u32>> {
-    let main = u32::from(RouteHeader::RT_TABLE_MAIN);
     let mut routes = list(socket, RouteMessage::default())?;
-    routes.retain(|r| r.dst.prefix() == 0 && r.table == main && r.oif != 0);
+    routes.retain(|r| r.is_default() && r.oif != 0);
     routes.sort_by_key(|r| (r.dst.is_ipv6(), r.priority));
     Ok(routes.first().map(|r| r.oif))
 }
 
 fn list(socket: &mut Socket, message: RouteMessage) -> Outcome<Vec<Seen>> {
     let messages = socket.list(&Message::GetRoute(message), "routes")?;
-    Ok(messages.iter().filter_map(read).collect())
+    Ok(messages.iter().flat_map(read).collect())
 }
 
-fn read(message: &Message) -> Option<Seen> {
-    let Message::NewRoute(message) = message else { return None };
+/// A route, once for each of its next hops: IPv6 makes one route of those that differ in nothing else.
+fn read(message: &Message) -> Vec<Seen> {
+    let Message::NewRoute(message) = message else { return Vec::new() };
+    let Some(seen) = read_one(message) else { return Vec::new() };
+    let hops = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::MultiPath(hops) => Some(hops),
+        _ => None,
+    });
+    let Some(hops) = hops else { return vec![seen] };
+    let through = |hop: &RouteNextHop| Seen {
+        oif: hop.interface_index,
+        gw: hop.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Gateway(address) => ip(address),
+            _ => None,
+        }),
+        ..seen.clone()
+    };
+    hops.iter().map(through).collect()
+}
+
+fn read_one(message: &RouteMessage) -> Option<Seen> {
     if message.header.kind != RouteType::Unicast {
         return None;
     }

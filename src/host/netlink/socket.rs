@@ -140,6 +140,10 @@ impl Socket {
     /// # Errors
     /// The socket failed. Refusals are answers.
     pub fn ask_all(&mut self, requests: Vec<Request>) -> Outcome<Vec<Answer>> {
+        if requests.is_empty() {
+            // The kernel refuses an empty datagram.
+            return Ok(Vec::new());
+        }
         let first = self.sequence.wrapping_add(1);
         let mut open = Vec::with_capacity(requests.len());
         let mut wire = Vec::new();

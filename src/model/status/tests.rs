@@ -14,6 +14,7 @@ fn attachment(role: Role) -> Attachment {
         network: Network::parse(br#"{"name":"blue","type":"macvlan"}"#, None).unwrap(),
         args: Default::default(),
         capabilities: Object::default(),
+        routing: Default::default(),
     }
 }
 

@@ -34,6 +34,7 @@ impl Case {
             network: Network::parse(&serde_json::to_vec(&conf).unwrap(), None).unwrap(),
             args: Default::default(),
             capabilities: Object::default(),
+            routing: Default::default(),
         })
     }
 
