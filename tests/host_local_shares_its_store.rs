@@ -67,6 +67,7 @@ impl Shared {
             args: args.parse().unwrap(),
             capabilities: Object::default(),
             routing: Default::default(),
+            cached: true,
         };
         let conf = &attachment.network.plugins[0];
         let read = ipam::read(Ask { conf, attachment: &attachment }).unwrap();

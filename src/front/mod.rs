@@ -3,6 +3,7 @@
 //! Doors read the environment, log, print and wire the floors below together; nothing else does.
 
 mod cli;
+mod inherited;
 mod machine;
 mod serve;
 mod stdio;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::inherited::Inheritance;
 use super::machine::Machine;
 use crate::engine::ports::Networks;
 use crate::engine::{add, check, del, gc, status};
@@ -75,7 +76,19 @@ fn serve_del(leaving: &Leaving, config: &Config) -> Outcome<()> {
     let configured = || attachments(config, &target, &leaving.owner).map(|(_, a)| a).unwrap_or_default();
     let detach =
         del::Detach { container: &leaving.owner.container, scope, configured: &configured, unrecorded };
-    del::del(&Machine::new(&places, &config.plugin_dirs).node(), &detach)
+    let machine = Machine::new(&places, &config.plugin_dirs);
+    let known = machine.knows(&leaving.owner.container);
+    let done = del::del(&machine.node(), &detach);
+    match detach.scope {
+        del::Scope::Sandbox => {
+            let inherited = Inheritance { machine: &machine, places: &places, leaving, known };
+            match (done, inherited.take_down()) {
+                (Ok(()), taken) => taken,
+                (Err(fault), taken) => Err(fault.along_with(taken.err())),
+            }
+        }
+        del::Scope::Interfaces(_) => done,
+    }
 }
 
 fn serve_check(sandbox: &Sandbox, config: &Config) -> Outcome<()> {
@@ -124,7 +137,10 @@ fn attachments(
     target: &resolve::Sandbox,
     owner: &Owner,
 ) -> Outcome<(Places, Vec<Attachment>)> {
-    let (places, wish) = match part(config)? {
+    let part = part(config)?;
+    // Where it plays the part of one plugin, its caller keeps the caches.
+    let cached = matches!(part, Part::Meta);
+    let (places, wish) = match part {
         Part::Plugin => (
             Places::read_forgiving(&config.object),
             Wish { default: Some(alone(config, owner)?), ..Wish::default() },
@@ -135,7 +151,9 @@ fn attachments(
             (settings.places, wish)
         }
     };
-    Ok((places, resolve(target, wish)?))
+    let mut attachments = resolve(target, wish)?;
+    attachments.iter_mut().for_each(|attachment| attachment.cached = cached);
+    Ok((places, attachments))
 }
 
 /// The network of a single plugin's configuration.

@@ -77,6 +77,14 @@ impl Routing {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
+fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -101,4 +109,8 @@ pub struct Attachment {
     /// What becomes of its default routes.
     #[serde(default, skip_serializing_if = "Routing::is_usual")]
     pub routing: Routing,
+    /// Whether other programs are to find it in their caches. Not where Manifold plays the part of one plugin: then
+    /// its caller keeps them.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub cached: bool,
 }

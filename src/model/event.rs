@@ -66,6 +66,7 @@ mod tests {
             args: Default::default(),
             capabilities: Object::default(),
             routing: Default::default(),
+            cached: true,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::kind::{Ask, Wanted};
 use super::kinds;
-use super::step::{CacheStep, DefaultRouteStep, Step};
+use super::step::{CacheStep, DefaultRouteStep, ExecStep, Step, Yields};
 use crate::model::fault::Outcome;
 use crate::model::{Attachment, Network, PluginConf};
 
@@ -34,11 +34,19 @@ pub fn tail(attachment: &Attachment) -> Vec<Step> {
     let routing = &attachment.routing;
     let routes =
         (!routing.is_usual()).then(|| Step::DefaultRoute(DefaultRouteStep { routing: routing.clone() }));
-    routes.into_iter().chain(cache(&attachment.network)).collect()
+    routes.into_iter().chain(cache(attachment)).collect()
 }
 
-/// The step that keeps the result of a chain in which a plugin is run: such plugins, and programs beside them, expect
-/// what the reference library leaves.
-pub fn cache(network: &Network) -> Option<Step> {
-    run_as_processes(network).next().map(|_| Step::Cache(CacheStep { network: network.name.clone() }))
+/// The steps that undo what another program made by running the plugins of an attachment's network.
+pub fn inherited(attachment: &Attachment) -> Vec<Step> {
+    let each = attachment.network.plugins.iter().map(|conf| {
+        Step::Exec(ExecStep { program: conf.kind().clone(), conf: conf.clone(), yields: Yields::Result })
+    });
+    each.chain(cache(attachment)).collect()
+}
+
+/// The step that keeps the result. Plugins that are run, and programs beside them, expect what the reference library
+/// leaves; the program Manifold stands in for could not take down what it found no trace of.
+pub fn cache(attachment: &Attachment) -> Option<Step> {
+    attachment.cached.then(|| Step::Cache(CacheStep { network: attachment.network.name.clone() }))
 }

@@ -80,6 +80,7 @@ fn attachment(sandbox: &Sandbox, named: Named, ifname: IfName, role: Role) -> At
         args: sandbox.args.clone(),
         capabilities: Object::default(),
         routing: Default::default(),
+        cached: true,
     }
 }
 

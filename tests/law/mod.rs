@@ -224,6 +224,7 @@ fn pod(name: &str, chains: &[Chain]) -> Vec<Attachment> {
             args: Default::default(),
             capabilities: Object::default(),
             routing: routing(n, chains.len()),
+            cached: true,
         }
     });
     each.collect()

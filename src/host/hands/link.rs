@@ -75,6 +75,10 @@ fn delete(socket: &mut Socket, wanted: &[(Site<'_>, &LinkStep)]) -> Outcome<()> 
     if doomed.len() == 1 {
         return link::delete(socket, first.index);
     }
+    if doomed.iter().any(|seen| seen.group == 0) {
+        // Links that another program made have no group to go by.
+        return doomed.iter().try_for_each(|seen| link::delete(socket, seen.index));
+    }
     let siblings = present.iter().filter(|seen| seen.group == group).count();
     if siblings == doomed.len() && doomed.iter().all(|seen| seen.group == group) {
         return link::delete_group(socket, group);
@@ -86,7 +90,15 @@ fn delete(socket: &mut Socket, wanted: &[(Site<'_>, &LinkStep)]) -> Outcome<()> 
 }
 
 /// Whether a link is the one a step made: by its group, and by its name or, if the pod renamed it, its address.
+///
+/// A step without a group stands for a link that another program made for this attachment: it has this name, is of
+/// this kind, and has no group either.
 fn is_ours(seen: &Seen, site: Site<'_>, step: &LinkStep) -> bool {
+    if step.group == 0 {
+        let kind = seen.kind.as_ref().map(std::mem::discriminant);
+        let same_kind = kind == Some(std::mem::discriminant(&step.kind));
+        return seen.group == 0 && same_kind && seen.name == site.attachment.owner.ifname.as_str();
+    }
     let marked = seen.group == step.group || seen.group == mark::condemned(step.group);
     let named = seen.name == site.attachment.owner.ifname.as_str();
     marked && (named || step.mac.is_some() && seen.mac == step.mac)

@@ -14,6 +14,7 @@ fn attachment(role: Role) -> Attachment {
         args: Default::default(),
         capabilities: Object::default(),
         routing: Default::default(),
+        cached: true,
     }
 }
 

@@ -34,6 +34,7 @@ impl Case {
             args: Default::default(),
             capabilities: Object::default(),
             routing: Default::default(),
+            cached: true,
         })
     }
 
