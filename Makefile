@@ -3,6 +3,7 @@
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 # Given by hand: make rig CASES="--filter vlan"
 CASES :=
+ROUNDS :=
 
 .PHONY: help demo test rig bench release deps-demo deps-test
 
@@ -19,8 +20,9 @@ rig: deps-test ## runs only the cases in the emulated machine: make rig CASES="-
 	@cargo build --quiet --locked --workspace
 	@cargo run --quiet --locked -p hw-tests -- $(CASES)
 
-bench: deps-demo ## measures
-	@cargo bench --locked
+# With the flags of `release`: what is measured is the program as it is installed.
+bench: deps-demo ## measures attaching beside the reference plugin and the bare kernel: make bench ROUNDS=200
+	@env RUSTFLAGS=-Ctarget-feature=+crt-static cargo bench --quiet --locked --target $(HOST) --bench attach -- $(ROUNDS)
 
 # Static, so that it runs on any node. The target must be given: without it the flag would reach build scripts.
 release: ## builds the static binaries into target/<host>/release

@@ -62,12 +62,12 @@ impl Shared {
             owner: owner(container),
             netns: None,
             role: Role::Additional,
+            standalone: None,
             label: "default/net".into(),
             network,
             args: args.parse().unwrap(),
             capabilities: Object::default(),
             routing: Default::default(),
-            cached: true,
         };
         let conf = &attachment.network.plugins[0];
         let read = ipam::read(Ask { conf, attachment: &attachment }).unwrap();

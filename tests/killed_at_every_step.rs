@@ -70,16 +70,13 @@ impl Stage {
         // Plugins that outlive the program become our children, so that their end can be waited for.
         nix::sys::prctl::set_child_subreaper(true).unwrap();
         let scene = Scene::new();
-        let delegates = json!([{"cniVersion": "1.0.0", "name": "tuned", "plugins": [
+        let tuned = json!({"cniVersion": "1.0.0", "name": "tuned", "plugins": [
             {"type": "macvlan", "master": "up0", "ipam": scene.ipam(0)},
             {"type": "tuning", "mtu": 1400},
-        ]}]);
-        scene.network("data.conf", &scene.macvlan("data", 1).to_string());
+        ]});
         let bridge = json!({"cniVersion": "1.0.0", "name": "lab", "type": "bridge", "bridge": "lab0",
             "ipam": {"type": "static", "addresses": [{"address": "10.77.2.2/24"}]}});
-        scene.network("lab.conf", &bridge.to_string());
-        let mut conf = scene.conf(&delegates);
-        conf["defaultNetworks"] = json!(["data", "lab"]);
+        let conf = scene.conf(&json!([tuned, scene.macvlan("data", 1), bridge]));
         let pod = scene.node.pod().unwrap();
         Self { scene, pod, conf, _alone: alone }
     }

@@ -22,7 +22,8 @@ use std::time::Duration;
 use common::Pod;
 use manifold::engine::add::add;
 use manifold::engine::check::check;
-use manifold::engine::del::{Detach, Scope, Unrecorded, del};
+use manifold::engine::del::{Detach, Unrecorded, del};
+use manifold::engine::scope::Scope;
 use manifold::engine::{Node, gc};
 use manifold::host::exec::Plugins;
 use manifold::host::hands::HostHands;
@@ -91,12 +92,12 @@ fn attachment(conf: &Value, ifname: &str, netns: &str) -> Attachment {
         owner: Owner { container: "pod-1".parse().unwrap(), ifname: ifname.parse().unwrap() },
         netns: Some(netns.parse().unwrap()),
         role: Role::Additional,
+        standalone: None,
         label: ifname.to_owned(),
         network: Network::parse(conf.to_string().as_bytes(), None).unwrap(),
         args: Default::default(),
         capabilities: Object::default(),
         routing: Default::default(),
-        cached: true,
     }
 }
 
@@ -109,13 +110,15 @@ fn happen(node: &Node<'_>, event: Event, attachments: &[Attachment]) -> Outcome<
             node,
             &Detach {
                 container: &container,
-                scope: Scope::Sandbox,
+                scope: Scope::Own,
                 configured: &Vec::new,
+                netns: None,
                 unrecorded: Unrecorded::Skip,
             },
-        ),
-        Check => check(node, &container, &owners),
-        Gc => gc::living(node).and_then(|valid| gc::gc(node, &valid, &[])),
+        )
+        .map(drop),
+        Check => check(node, &container, &Scope::Own, &owners),
+        Gc => gc::living(node).and_then(|valid| gc::gc(node, &Scope::Own, &valid, &[])),
         Foreign | Vanish => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::cases::{machine, macvlan, vlan};
+use crate::cases::{compat, machine, macvlan, vlan};
 use crate::need::Need;
 use crate::options::Options;
 use crate::plugin::Subject;
@@ -33,7 +33,7 @@ pub(crate) enum HoldsFor {
 
 /// The cases that the options choose, in order.
 pub(crate) fn chosen(options: &Options) -> impl Iterator<Item = &'static Case> {
-    [machine::CASES, vlan::CASES, macvlan::CASES]
+    [machine::CASES, vlan::CASES, macvlan::CASES, compat::CASES]
         .into_iter()
         .flatten()
         .filter(|case| case.name.contains(&options.filter))

@@ -42,6 +42,7 @@ pub fn add(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<Attache
             format: FORMAT,
             phase: Phase::Pending,
             order,
+            failures: 0,
             boot: boot.clone(),
             netns: Some(netns),
             attachment: read.attachment.clone(),

@@ -3,27 +3,29 @@
 use super::Node;
 use super::ports::{Entry, Patience, Site};
 use super::record::{Phase, Record};
+use super::scope::Scope;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{ContainerId, FaultKind, Owner};
 
-/// Holds every attachment of a sandbox against the node.
+/// Holds the attachments of a sandbox that `scope` covers against the node.
 ///
 /// # Errors
 /// Everything that is lost, the first leading; or that `expected` has no record.
-pub fn check(node: &Node<'_>, container: &ContainerId, expected: &[Owner]) -> Outcome<()> {
+pub fn check(node: &Node<'_>, container: &ContainerId, scope: &Scope, expected: &[Owner]) -> Outcome<()> {
     let _lock = node.journal.lock(container, Patience::Wait)?;
     let mut faults = Vec::new();
     let mut found = Vec::new();
     for entry in node.journal.entries(container)? {
         match entry {
-            Entry::Broken(owner, fault) => {
+            Entry::Broken(owner, fault) if scope.may_cover(&owner) => {
                 faults.push(fault.while_doing(format!("the record of {owner} is not readable")));
                 found.push(owner);
             }
-            Entry::Whole(record) => {
+            Entry::Whole(record) if scope.covers(&record.attachment) => {
                 faults.extend(check_one(node, &record));
                 found.push(record.attachment.owner);
             }
+            Entry::Whole(_) | Entry::Broken(..) => {}
         }
     }
     faults.extend(expected.iter().filter(|owner| !found.contains(owner)).map(|owner| {
@@ -59,7 +61,11 @@ fn check_one(node: &Node<'_>, record: &Record) -> Vec<Fault> {
         return vec![named(lost("the pod's network namespace is gone"))];
     };
     let site = Site { attachment, netns: Some(netns), result: record.result.as_ref() };
-    record.steps.iter().filter_map(|step| node.hands.holds(site, step).err()).map(named).collect()
+    let mut losses: Vec<Fault> =
+        record.steps.iter().filter_map(|step| node.hands.holds(site, step).err()).collect();
+    // A link that is gone is missed by every step that was about it.
+    losses.dedup_by_key(|loss| loss.to_string());
+    losses.into_iter().map(named).collect()
 }
 
 fn lost(what: &str) -> Fault {

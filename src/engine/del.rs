@@ -3,28 +3,13 @@
 use super::Node;
 use super::ports::{Entry, Patience};
 use super::record::{FORMAT, Phase, Record};
+use super::scope::Scope;
 use super::survey;
-use super::undo::{self, undo};
+use super::undo::{self, given_up, undo};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{Attachment, ContainerId, IfName, Owner};
-
-/// Which attachments of a sandbox to undo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// All.
-    Sandbox,
-    /// Those with these interface names.
-    Interfaces(Vec<IfName>),
-}
-
-impl Scope {
-    fn covers(&self, owner: &Owner) -> bool {
-        match self {
-            Self::Sandbox => true,
-            Self::Interfaces(names) => names.contains(&owner.ifname),
-        }
-    }
-}
+use crate::model::{Attachment, ContainerId, NetnsPath, Owner};
+use crate::plan::step::{LinkStep, Step};
+use crate::plan::{chain, mark};
 
 /// What to do for an attachment of the configuration that has no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +28,8 @@ pub struct Detach<'a> {
     pub scope: Scope,
     /// The attachments as today's configuration would make them; asked for only where a record is lost.
     pub configured: &'a dyn Fn() -> Vec<Attachment>,
+    /// The pod's network namespace, where the caller knows it; used only where a record is lost.
+    pub netns: Option<&'a NetnsPath>,
     /// What to do for those of them that have no record.
     pub unrecorded: Unrecorded,
 }
@@ -52,17 +39,19 @@ pub struct Detach<'a> {
 /// # Guarantees
 /// Everything is tried, in reverse order. Success means that nothing is left; a second DEL succeeds and does nothing.
 /// It needs neither the pod's network namespace nor today's configuration. An entry that is no record is set aside.
+/// What cannot be undone although the pod is gone is tried a few more times, then its record is set aside too, and the
+/// answer says what is left.
 ///
 /// # Errors
 /// All that could not be undone, the first leading; its record stays, and the next DEL tries again.
-pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<()> {
+pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<Vec<Fault>> {
     let _lock = node.journal.lock(detach.container, Patience::Wait)?;
     let mut records = Vec::new();
     let mut broken = Vec::new();
     for entry in node.journal.entries(detach.container)? {
         match entry {
-            Entry::Whole(record) if detach.scope.covers(&record.attachment.owner) => records.push(*record),
-            Entry::Broken(owner, _) if detach.scope.covers(&owner) => broken.push(owner),
+            Entry::Whole(record) if detach.scope.covers(&record.attachment) => records.push(*record),
+            Entry::Broken(owner, _) if detach.scope.may_cover(&owner) => broken.push(owner),
             Entry::Whole(_) | Entry::Broken(..) => {}
         }
     }
@@ -70,20 +59,46 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<()> {
         _ if broken.contains(owner) => true,
         Unrecorded::Skip => false,
         Unrecorded::Trace => {
-            detach.scope.covers(owner) && !records.iter().any(|r| r.attachment.owner == *owner)
+            detach.scope.may_cover(owner) && !records.iter().any(|r| r.attachment.owner == *owner)
         }
     };
     let configured = match (detach.unrecorded, broken.as_slice()) {
         (Unrecorded::Skip, []) => Vec::new(),
         (Unrecorded::Skip | Unrecorded::Trace, _) => (detach.configured)(),
     };
-    let made_up: Vec<Record> =
-        configured.into_iter().filter(|a| lost(&a.owner)).map(|a| trace(node, a)).collect::<Outcome<_>>()?;
+    let mut traced: Vec<Attachment> = configured.into_iter().filter(|a| lost(&a.owner)).collect();
+    for owner in &broken {
+        if !traced.iter().any(|a| a.owner == *owner) {
+            traced.push(chain::unknown(owner, detach.netns)?);
+        }
+    }
+    let made_up: Vec<Record> = traced.into_iter().map(|a| trace(node, a)).collect::<Outcome<_>>()?;
+    let made_up: Vec<Record> = match detach.unrecorded {
+        Unrecorded::Skip => made_up,
+        Unrecorded::Trace => made_up.into_iter().map(by_another_plugin).collect(),
+    };
     let whole = records.iter().map(undo::Entry::Journalled);
     let entries: Vec<_> = whole.chain(made_up.iter().map(undo::Entry::MadeUp)).collect();
     let mut faults = undo(node, &entries);
     faults.extend(broken.iter().filter_map(|owner| node.journal.set_aside(owner).err()));
-    Fault::gather(faults).map_or(Ok(()), Err)
+    if records.iter().any(given_up) && give_up(node, detach, &records)? {
+        return Ok(faults);
+    }
+    Fault::gather(faults).map_or(Ok(Vec::new()), Err)
+}
+
+/// Sets aside what could not be undone for too long. Whether nothing is left that another DEL could try.
+fn give_up(node: &Node<'_>, detach: &Detach<'_>, records: &[Record]) -> Outcome<bool> {
+    for record in records.iter().filter(|record| given_up(record)) {
+        let owner = &record.attachment.owner;
+        record.claims.iter().try_for_each(|claim| node.journal.release(claim, owner))?;
+        node.journal.set_aside(owner)?;
+    }
+    let left = node.journal.entries(detach.container)?;
+    Ok(!left.iter().any(|entry| match entry {
+        Entry::Whole(record) => detach.scope.covers(&record.attachment),
+        Entry::Broken(owner, _) => detach.scope.may_cover(owner),
+    }))
 }
 
 /// A record of what an attachment would have made, for want of the real one.
@@ -93,6 +108,7 @@ fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> {
         format: FORMAT,
         phase: Phase::Detaching,
         order: 0,
+        failures: 0,
         boot: node.probe.boot_id()?,
         netns: read.attachment.netns.as_ref().and_then(|path| node.netns_id(path)),
         steps: read.traces(),
@@ -100,4 +116,20 @@ fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> {
         result: None,
         attachment: read.attachment,
     })
+}
+
+/// The same, and what another plugin of that type would have made: its link carries no mark.
+fn by_another_plugin(mut record: Record) -> Record {
+    let unmarked = |step: &Step| match step {
+        Step::Link(link) => Some(Step::Link(LinkStep { group: mark::UNMARKED, ..link.clone() })),
+        Step::Lease(_)
+        | Step::Configure(_)
+        | Step::DefaultRoute(_)
+        | Step::Exec(_)
+        | Step::Pass
+        | Step::Cache(_) => None,
+    };
+    let links: Vec<Step> = record.steps.iter().filter_map(unmarked).collect();
+    record.steps.extend(links);
+    record
 }

@@ -9,6 +9,7 @@ use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, CniResult, ContainerId, FaultKind, Owner};
 use crate::plan::chain;
 use crate::plan::facts::Question;
+use crate::plan::mark;
 use crate::plan::step::Step;
 
 /// An attachment that is on no record.
@@ -55,6 +56,7 @@ pub fn take_down(node: &Node<'_>, container: &ContainerId, all: Vec<Inherited>) 
             format: FORMAT,
             phase: Phase::Detaching,
             order: 0,
+            failures: 0,
             boot: boot.clone(),
             netns: one.attachment.netns.as_ref().and_then(|path| node.netns_id(path)),
             claims: Vec::new(),
@@ -79,7 +81,12 @@ fn steps(node: &Node<'_>, one: &Inherited) -> Vec<Step> {
             .probe
             .answer(&Question::Program(exec.program.clone()), attachment.netns.as_ref())
             .is_err_and(|fault| fault.kind() == FaultKind::Absent),
-        Step::Lease(_) | Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Cache(_) => false,
+        Step::Lease(_)
+        | Step::Link(_)
+        | Step::Configure(_)
+        | Step::DefaultRoute(_)
+        | Step::Pass
+        | Step::Cache(_) => false,
     };
     let run = chain::inherited(attachment);
     if !run.iter().any(is_missing) {
@@ -99,10 +106,15 @@ fn unmarked(step: &Step) -> Option<Step> {
     match step {
         Step::Link(link) => {
             let mut link = link.clone();
-            link.group = 0;
+            link.group = mark::UNMARKED;
             link.mac = None;
             Some(Step::Link(link))
         }
-        Step::Lease(_) | Step::Configure(_) | Step::Exec(_) | Step::DefaultRoute(_) | Step::Cache(_) => None,
+        Step::Lease(_)
+        | Step::Configure(_)
+        | Step::Exec(_)
+        | Step::DefaultRoute(_)
+        | Step::Pass
+        | Step::Cache(_) => None,
     }
 }

@@ -11,6 +11,7 @@ pub mod gc;
 pub mod inherit;
 pub mod ports;
 pub mod record;
+pub mod scope;
 pub mod status;
 pub mod survey;
 mod undo;

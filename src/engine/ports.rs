@@ -83,7 +83,8 @@ pub trait Hands {
     /// Undoes steps of one rank, and answers for each, in order.
     ///
     /// # Guarantees
-    /// What is absent counts as undone. Only what carries our mark is touched. One failure does not keep the others.
+    /// What is absent counts as undone. Only what carries our mark is touched, and where a step's link group is
+    /// [`crate::plan::mark::UNMARKED`], an unmarked link of its name and kind. One failure does not keep the others.
     fn revert(&self, steps: &[Undo<'_>]) -> Vec<Outcome<()>>;
 
     /// Whether the step's effect is still there.

@@ -31,6 +31,9 @@ pub struct Record {
     pub phase: Phase,
     /// Its place among the attachments of its sandbox: they are undone in reverse.
     pub order: u32,
+    /// How often undoing it failed while its pod was gone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failures: u32,
     /// The boot it was made in.
     pub boot: String,
     /// The network namespace its path stood for.
@@ -45,4 +48,8 @@ pub struct Record {
     /// What came out, once attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<CniResult>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

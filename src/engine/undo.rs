@@ -7,6 +7,9 @@ use crate::model::NetnsPath;
 use crate::model::fault::{Fault, Outcome};
 use crate::plan::step::{Step, UndoRank};
 
+/// How many DELs of a pod that is gone may fail before its record is set aside.
+const PATIENCE: u32 = 5;
+
 /// What to do with the entry of an attachment once its steps are undone.
 pub(super) enum Entry<'a> {
     /// A record in the journal: it goes last, and stays if anything could not be undone.
@@ -41,9 +44,11 @@ pub(super) fn undo(node: &Node<'_>, entries: &[Entry<'_>]) -> Vec<Fault> {
             faults.push(fault);
         }
     }
-    for ((entry, _), clean) in sites.iter().zip(clean) {
-        if let (Entry::Journalled(record), true) = (entry, clean) {
-            faults.extend(forget(node, record).err());
+    for ((entry, netns), clean) in sites.iter().zip(clean) {
+        match entry {
+            Entry::Journalled(record) if clean => faults.extend(forget(node, record).err()),
+            Entry::Journalled(record) if netns.is_none() => count(node, record),
+            Entry::Journalled(_) | Entry::MadeUp(_) => {}
         }
     }
     faults
@@ -87,16 +92,31 @@ fn revert(
 fn told(fault: Fault, undo: &Undo<'_>) -> Fault {
     let Undo { site, step } = undo;
     let what = match step {
-        Step::Exec(exec) => format!("plugin {:?}", exec.program.as_str()),
-        Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) => "its link".to_owned(),
+        Step::Exec(_) => return fault.while_doing(named(site)),
+        Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => "its link".to_owned(),
         Step::Lease(_) => "its addresses".to_owned(),
         Step::Cache(_) => "its cached result".to_owned(),
     };
-    fault.while_doing(format!(
-        "cannot detach {:?} ({}): {what}",
-        site.attachment.owner.ifname.as_str(),
-        site.attachment.label
-    ))
+    fault.while_doing(format!("{}: {what}", named(site)))
+}
+
+fn named(site: &Site<'_>) -> String {
+    format!("cannot detach {:?} ({})", site.attachment.owner.ifname.as_str(), site.attachment.label)
+}
+
+/// Notes that undoing failed although the pod is gone: see [`given_up`].
+fn count(node: &Node<'_>, record: &Record) {
+    let failures = record.failures.saturating_add(1);
+    // On a full disk it is counted next time.
+    drop(node.journal.put(&Record { phase: Phase::Detaching, failures, ..record.clone() }));
+}
+
+/// Whether a record has kept a pod that is gone from being taken down for too long.
+///
+/// A plugin may refuse for ever, for instance a configuration that it refused on ADD too. Then the record is set aside
+/// for a person to look at, and the DEL succeeds: a pod that can never be taken down helps nobody.
+pub(super) fn given_up(record: &Record) -> bool {
+    record.failures >= PATIENCE
 }
 
 /// Removes a record and its claims; the record last.

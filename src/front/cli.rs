@@ -9,15 +9,17 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::machine::Machine;
-use super::serve::select;
-use super::table::{Row, table};
-use crate::engine::ports::{Journal, Networks};
+use super::table::{Row, gone, held, table};
+use super::wish::select;
+use crate::engine::ports::{Entry, Journal, Networks};
+use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, survey};
 use crate::host::directory::Directory;
+use crate::host::journal::FileJournal;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::settings::{self, Places};
+use crate::model::settings::{self, Logging, Places};
 use crate::model::{Attachment, ContainerId, FaultKind, IfName, NetnsPath, Object};
-use crate::plan::resolve::{Sandbox, Wish, resolve};
+use crate::plan::resolve::{First, Sandbox, Wish, resolve};
 use crate::plan::step::Step;
 
 /// Gives network namespaces several interfaces. As a CNI plugin it is called by a container runtime, with CNI_COMMAND
@@ -50,7 +52,7 @@ struct Attach {
     #[command(flatten)]
     target: Target,
     /// Networks to attach, as in the annotation k8s.v1.cni.cncf.io/networks: "a,b@net7", or a JSON list
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     networks: String,
     /// The network of the default interface
     #[arg(long, value_name = "NAME")]
@@ -151,9 +153,7 @@ fn obey(command: &Command) -> Outcome<String> {
         Command::Attach(attach) => attach_all(attach),
         Command::Detach(detach) => detach_all(detach),
         Command::Explain(attach) => explain(attach),
-        Command::Check(target) => {
-            check::check(&target.stores.machine().node(), &target.container()?, &[]).map(|()| String::new())
-        }
+        Command::Check(target) => check_all(target),
         Command::List(list) => list_all(list),
         Command::Prune(stores) => prune(stores),
     }
@@ -168,13 +168,38 @@ fn attach_all(attach: &Attach) -> Outcome<String> {
 
 fn detach_all(detach: &Detach) -> Outcome<String> {
     let names: Vec<IfName> = detach.interface.iter().map(|name| name.parse()).collect::<Outcome<_>>()?;
+    let container = detach.target.container()?;
+    let netns = detach.target.netns()?;
+    let machine = detach.target.stores.machine();
+    let before = rows(&machine.journal, std::slice::from_ref(&container))?;
     let request = del::Detach {
-        container: &detach.target.container()?,
-        scope: if names.is_empty() { del::Scope::Sandbox } else { del::Scope::Interfaces(names) },
+        container: &container,
+        scope: if names.is_empty() { Scope::Any } else { Scope::Interfaces(names) },
         configured: &Vec::new,
+        netns: netns.as_ref(),
         unrecorded: del::Unrecorded::Skip,
     };
-    del::del(&detach.target.stores.machine().node(), &request).map(|()| String::new())
+    super::log::start(&Logging::default());
+    del::del(&machine.node(), &request).map(super::log::left_behind)?;
+    Ok(gone(&before, &rows(&machine.journal, std::slice::from_ref(&container))?))
+}
+
+fn check_all(target: &Target) -> Outcome<String> {
+    let container = target.container()?;
+    let machine = target.stores.machine();
+    check::check(&machine.node(), &container, &Scope::Any, &[])?;
+    let entries = machine.journal.entries(&container)?;
+    let own = |entry: &&Entry| matches!(entry, Entry::Whole(record) if Scope::Any.covers(&record.attachment));
+    Ok(held(&entries.iter().filter(own).map(Row::entry).collect::<Vec<_>>()))
+}
+
+/// What the journal holds of some sandboxes.
+fn rows(journal: &FileJournal, containers: &[ContainerId]) -> Outcome<Vec<Row>> {
+    let mut rows = Vec::new();
+    for container in containers {
+        rows.extend(journal.entries(container)?.iter().map(Row::entry));
+    }
+    Ok(rows)
 }
 
 /// The plan of one attachment, as JSON.
@@ -192,7 +217,7 @@ fn explain(attach: &Attach) -> Outcome<String> {
         let read = survey::read(attachment)?;
         let steps = read.plan(&machine.node())?;
         let attachment = read.attachment;
-        writeln!(text, "{} ({}):", attachment.owner.ifname, attachment.label).unwrap_or_default();
+        writeln!(text, "{}, on network {}:", attachment.owner.ifname, attachment.label).unwrap_or_default();
         for (number, step) in (1..).zip(&steps) {
             writeln!(text, "  {number}. {step}").unwrap_or_default();
         }
@@ -205,18 +230,18 @@ fn explain(attach: &Attach) -> Outcome<String> {
 
 fn list_all(list: &List) -> Outcome<String> {
     let journal = list.stores.machine().journal;
-    let mut rows = Vec::new();
-    for container in journal.containers()? {
-        rows.extend(journal.entries(&container)?.iter().map(Row::entry));
-    }
+    let rows = rows(&journal, &journal.containers()?)?;
     shown(list.output, &rows, || table(&rows))
 }
 
 /// Keeps the sandboxes whose network namespace is there, and collects the rest.
 fn prune(stores: &Stores) -> Outcome<String> {
     let machine = stores.machine();
+    let all = || rows(&machine.journal, &machine.journal.containers()?);
+    let before = all()?;
     let valid = gc::living(&machine.node())?;
-    gc::gc(&machine.node(), &valid, &[]).map(|()| String::new())
+    gc::gc(&machine.node(), &Scope::Any, &valid, &[])?;
+    Ok(gone(&before, &all()?))
 }
 
 fn shown<T: Serialize + ?Sized>(
@@ -235,18 +260,31 @@ fn shown<T: Serialize + ?Sized>(
 
 impl Attach {
     fn attachments(&self) -> Outcome<Vec<Attachment>> {
-        let directory = Directory::new(&self.networks_dir);
-        let default = match &self.default {
-            None => None,
-            Some(name) => Some((directory.network(None, name)?, self.ifname.parse()?, Object::default())),
-        };
-        let wish = Wish { default, always: Vec::new(), selected: select(&directory, &self.networks)? };
         let netns = self.target.netns()?.ok_or_else(|| {
             Fault::new(FaultKind::Environment, "no network namespace is given")
                 .remedy("name one with --netns")
         })?;
-        let sandbox =
-            Sandbox { container: self.target.container()?, netns: Some(netns), args: Default::default() };
+        let directory = Directory::new(&self.networks_dir);
+        let default = match &self.default {
+            None => None,
+            Some(name) => Some(First {
+                named: directory.network(None, name)?,
+                ifname: self.ifname.parse()?,
+                capabilities: Object::default(),
+                selection: None,
+            }),
+        };
+        let wish = Wish {
+            default,
+            selected: select(&directory, &self.networks, None, |_| Ok(()))?,
+            ..Wish::default()
+        };
+        let sandbox = Sandbox {
+            container: self.target.container()?,
+            netns: Some(netns),
+            args: Default::default(),
+            standalone: None,
+        };
         let attachments = resolve(&sandbox, wish)?;
         if attachments.is_empty() {
             return Err(Fault::new(FaultKind::Config, "no network is given")

@@ -128,12 +128,12 @@ impl Inheritance<'_> {
             owner,
             netns: self.leaving.netns.clone(),
             role,
+            standalone: None,
             label: network.name.to_string(),
             network,
             args,
             capabilities,
             routing: Default::default(),
-            cached: true,
         };
         Inherited { attachment, result, maker: Maker::Another }
     }

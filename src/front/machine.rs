@@ -7,14 +7,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::engine::Node;
-use crate::engine::ports::Journal;
+use crate::engine::ports::{Cluster, Journal};
 use crate::host::exec::Plugins;
 use crate::host::hands::HostHands;
 use crate::host::journal::FileJournal;
 use crate::host::netlink::Sockets;
 use crate::host::probe::HostProbe;
 use crate::model::ContainerId;
-use crate::model::settings::Places;
+use crate::model::fault::Outcome;
+use crate::model::settings::{Places, Settings};
 
 /// Longest run of one plugin: the kubelet gives a sandbox four minutes, and the pod may have several.
 const PLUGIN_LIMIT: Duration = Duration::from_secs(120);
@@ -31,7 +32,8 @@ impl Machine {
     /// Wires the adapters up; plugins are looked for in `binDir`, then in `plugin_dirs`.
     pub(super) fn new(places: &Places, plugin_dirs: &[PathBuf]) -> Self {
         let sockets = Rc::new(Sockets::default());
-        let path = [std::slice::from_ref(&places.bin_dir), plugin_dirs].concat();
+        let elsewhere = plugin_dirs.iter().filter(|dir| **dir != places.bin_dir);
+        let path = std::iter::once(&places.bin_dir).chain(elsewhere).cloned().collect();
         let plugins = Rc::new(Plugins::new(path, environment(), PLUGIN_LIMIT));
         Self {
             probe: HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins)),
@@ -49,6 +51,14 @@ impl Machine {
     pub(super) fn node(&self) -> Node<'_> {
         Node { probe: &self.probe, hands: &self.hands, journal: &self.journal }
     }
+}
+
+/// The cluster of a call: that of the kubeconfig, else of the account the program runs under, else none.
+///
+/// # Errors
+/// A kubeconfig is named and cannot be used.
+pub(super) fn cluster(_settings: &Settings) -> Outcome<Option<Box<dyn Cluster>>> {
+    Ok(None)
 }
 
 /// The environment that plugins inherit (CNI specification 1.1.0, section 2: "the runtime's own").

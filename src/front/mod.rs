@@ -2,12 +2,20 @@
 //!
 //! Doors read the environment, log, print and wire the floors below together; nothing else does.
 
+mod catalogue;
 mod cli;
 mod inherited;
+mod log;
 mod machine;
+mod meta;
+mod pod;
+mod publish;
+mod readiness;
 mod serve;
+mod standalone;
 mod stdio;
 mod table;
+mod wish;
 
 use std::process::ExitCode;
 

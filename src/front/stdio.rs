@@ -6,9 +6,12 @@ use std::env;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use super::serve::{self, Caller};
+use super::serve;
+use crate::model::args::CniArgs;
 use crate::model::call::{Call, Command};
 use crate::model::fault::{ErrorReply, Fault, Outcome};
+use crate::model::pod::PodName;
+use crate::model::settings::Logging;
 use crate::model::version::version_reply;
 use crate::model::{FaultKind, object};
 
@@ -32,13 +35,36 @@ pub(super) fn answer() -> ExitCode {
     }
 }
 
+/// Who called, for the log.
+struct Caller {
+    command: String,
+    container: String,
+    ifname: String,
+    pod: Option<PodName>,
+}
+
+impl Caller {
+    fn of(variables: &BTreeMap<String, String>) -> Self {
+        let text = |key: &str| variables.get(key).cloned().unwrap_or_default();
+        let pod = PodName::of(&CniArgs::what_is_readable(&text("CNI_ARGS")));
+        Self {
+            command: text("CNI_COMMAND"),
+            container: text("CNI_CONTAINERID"),
+            ifname: text("CNI_IFNAME"),
+            pod,
+        }
+    }
+}
+
 /// One line for people who read the node's journal; the protocol's answer goes to the runtime.
 fn log(caller: &Caller, reply: &ErrorReply) {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).with_ansi(false).init();
+    super::log::start(&Logging::default());
     tracing::error!(
         command = caller.command,
         container = caller.container,
         ifname = caller.ifname,
+        pod = caller.pod.as_ref().map(tracing::field::display),
+        uid = caller.pod.as_ref().and_then(|pod| pod.uid.as_deref()),
         code = reply.code,
         details = reply.details,
         "{}",
@@ -51,7 +77,11 @@ fn run(call: Call) -> Outcome<Vec<u8>> {
         Command::Version => return Ok(version_reply().into_bytes()),
         Command::Add | Command::Del | Command::Check | Command::Gc | Command::Status => stdin()?,
     };
-    serve::serve(call.with_stdin(stdin).request()?)
+    let request = call.with_stdin(stdin).request()?;
+    if let Some(config) = request.config() {
+        super::log::start(&Logging::read(&config.object).unwrap_or_default());
+    }
+    serve::serve(request)
 }
 
 #[allow(clippy::disallowed_methods, reason = "doors read the environment")]

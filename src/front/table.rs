@@ -1,5 +1,7 @@
 //! Attachments as a table or as JSON.
 
+use std::fmt;
+
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
@@ -8,6 +10,13 @@ use crate::engine::ports::Entry;
 use crate::engine::record::Phase;
 use crate::model::{Attachment, CniResult, PluginConf};
 use crate::plan::kinds;
+
+/// What is said where there is no attachment.
+const NOTHING: &str = "nothing is attached";
+/// The state of an attachment whose record cannot be read.
+const UNREADABLE: &str = "unreadable";
+/// Longest sandbox id shown whole; a container runtime's has 64 characters.
+const LONGEST_ID: usize = 24;
 
 /// One attachment, as people and programs read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,9 +57,14 @@ impl Row {
                 addresses: Vec::new(),
                 mac: String::new(),
                 netns: String::new(),
-                state: "unreadable".to_owned(),
+                state: UNREADABLE.to_owned(),
             },
         }
+    }
+
+    /// Whether both are of one attachment.
+    fn is_of(&self, other: &Self) -> bool {
+        (&self.container, &self.interface) == (&other.container, &other.interface)
     }
 
     fn of(attachment: &Attachment, result: Option<&CniResult>, state: &str) -> Self {
@@ -72,6 +86,12 @@ impl Row {
     }
 }
 
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.container, self.interface)
+    }
+}
+
 /// The plugin type, and how it is served.
 fn kind(conf: &PluginConf) -> String {
     let how = if kinds::is_native(conf) { "native" } else { "exec" };
@@ -80,13 +100,15 @@ fn kind(conf: &PluginConf) -> String {
 
 /// The rows as a table.
 pub(super) fn table(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return NOTHING.to_owned();
+    }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["SANDBOX", "INTERFACE", "NETWORK", "PLUGINS", "ADDRESSES", "MAC", "STATE"]);
     for row in rows {
-        let short: String = row.container.chars().take(13).collect();
         table.add_row([
-            &short,
+            &shortened(&row.container),
             &row.interface,
             &row.network,
             &row.kinds.join("\n"),
@@ -97,4 +119,31 @@ pub(super) fn table(rows: &[Row]) -> String {
     }
     // The style pads every cell, the first one too.
     table.trim_fmt().lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// An id, cut as other tools for containers cut it.
+fn shortened(id: &str) -> String {
+    let kept = if id.len() > LONGEST_ID { 13 } else { LONGEST_ID };
+    id.chars().take(kept).collect()
+}
+
+/// What became of attachments between two looks at the journal.
+pub(super) fn gone(before: &[Row], after: &[Row]) -> String {
+    let gone = before.iter().filter(|row| !after.iter().any(|other| other.is_of(row)));
+    let lines = gone.map(|row| match row.state.as_str() {
+        UNREADABLE => {
+            format!("{row}: its record could not be read and is set aside; what it made may be there still\n")
+        }
+        _ => format!("{row}: detached\n"),
+    });
+    let text: String = lines.collect();
+    if text.is_empty() { "nothing to detach\n".to_owned() } else { text }
+}
+
+/// That the attachments are as they were made.
+pub(super) fn held(rows: &[Row]) -> String {
+    match rows {
+        [] => format!("{NOTHING}\n"),
+        rows => rows.iter().map(|row| format!("{row}: as it was made\n")).collect(),
+    }
 }

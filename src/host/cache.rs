@@ -250,12 +250,12 @@ mod tests {
             owner: Owner { container: container.parse().unwrap(), ifname: ifname.parse().unwrap() },
             netns: None,
             role: Role::Additional,
+            standalone: None,
             label: "default/blue".to_owned(),
             network: Network::parse(CONFIG.as_bytes(), None).unwrap(),
             args: "IgnoreUnknown=1;K8S_POD_NAME=p".parse().unwrap(),
             capabilities: Object::parse(br#"{"mac":"02:00:00:00:00:01"}"#, "the test").unwrap(),
             routing: Default::default(),
-            cached: true,
         }
     }
 

@@ -62,6 +62,30 @@ impl Directory {
         Self { path: path.into() }
     }
 
+    /// The network in one file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no network.
+    pub fn file(path: &Path) -> Outcome<Named> {
+        let found = plain(path, &text(path)?)?;
+        let network = found.network.map_err(|fault| fault.while_doing(format!("network in {path:?}")))?;
+        Ok(Named { label: found.name, network })
+    }
+
+    /// The network in the first file, by name, of a directory.
+    ///
+    /// # Errors
+    /// There is none, or it is no network.
+    pub fn first(path: &Path) -> Outcome<Named> {
+        let mut files = Self::new(path).files()?;
+        files.retain(|file| file.extension().is_some_and(|e| e == "conf" || e == "conflist" || e == "json"));
+        let first = files.first().ok_or_else(|| {
+            Fault::new(FaultKind::Absent, format!("no network in {path:?}"))
+                .remedy("put the default network's configuration there")
+        })?;
+        Self::file(first)
+    }
+
     /// All definitions, in the order of their files' names, and what was wrong with files that hold none.
     fn definitions(&self) -> Outcome<(Vec<Definition>, Vec<Fault>)> {
         let mut definitions = Vec::new();
@@ -188,7 +212,10 @@ fn plain(path: &Path, text: &str) -> Outcome<Definition> {
 }
 
 /// The plugins in `<directory>/<network>/*.conf` (CNI specification 1.1.0, `loadOnlyInlinedPlugins`).
-fn plugins_beside(path: &Path, name: &str) -> Outcome<Vec<PluginConf>> {
+///
+/// # Errors
+/// The folder or a file in it cannot be read. That there is no folder is no error.
+pub fn plugins_beside(path: &Path, name: &str) -> Outcome<Vec<PluginConf>> {
     let beside = path.with_file_name(name);
     let listing = match fs::read_dir(&beside) {
         Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {

@@ -6,7 +6,8 @@
 //! <root>/aside/<container>.<ifname>.json      what was found in a record's place and is none
 //! ```
 //!
-//! Files are replaced by renaming, so a process that dies at any point leaves the old or the new one. They are not
+//! A record is one line of JSON. A later state of it is appended as another line, and the last whole line counts: a
+//! process that dies at any point leaves the old state or the new one, and no inode is made but the first. They are not
 //! flushed to the disk: after a power failure every namespace and link is gone anyway, and an address whose record was
 //! lost is found by its owner's name (`docs/decisions/0003-records-are-not-flushed.md`).
 
@@ -29,8 +30,6 @@ use crate::plan::claim::Claim;
 const MAX_RECORD: u64 = 16 << 20;
 /// Most entries read of one container.
 const MAX_ENTRIES: usize = 1024;
-/// A record on its way; no interface's record has this name.
-const NEW: &str = ".new";
 
 /// The journal beneath a directory.
 #[derive(Debug, Clone)]
@@ -68,11 +67,7 @@ impl Guard for Locked {}
 impl Drop for Locked {
     /// Takes the directory away if no record is in it. Whoever waits for it finds that out and makes it anew.
     fn drop(&mut self) {
-        let emptied = fs::remove_dir(&self.path).is_ok();
-        // What is on its way when the lock is let go was left by a crash.
-        if !emptied && fs::remove_file(self.path.join(NEW)).is_ok() {
-            drop(fs::remove_dir(&self.path));
-        }
+        drop(fs::remove_dir(&self.path));
     }
 }
 
@@ -117,22 +112,13 @@ impl Journal for FileJournal {
 
     fn put(&self, record: &Record) -> Outcome<()> {
         let path = self.record_path(&record.attachment.owner);
-        let new = path.with_file_name(NEW);
         let failed = |cause: io::Error| {
             Fault::new(FaultKind::Io, format!("cannot write record {path:?}"))
                 .because(cause)
                 .remedy("make room, or make it writable")
         };
-        let bytes = serde_json::to_vec(record).map_err(|cause| failed(cause.into()))?;
-        let options = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&new);
-        options.and_then(|mut file| file.write_all(&bytes)).map_err(failed)?;
-        fs::rename(&new, &path).map_err(failed)
+        let line = serde_json::to_vec(record).map_err(|cause| failed(cause.into()))?;
+        append(&path, &line).map_err(failed)
     }
 
     fn remove(&self, owner: &Owner) -> Outcome<()> {
@@ -142,6 +128,10 @@ impl Journal for FileJournal {
 
     fn set_aside(&self, owner: &Owner) -> Outcome<()> {
         let path = self.record_path(owner);
+        // Made, and never written: whoever did it died in between, and did nothing else.
+        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.len() == 0) {
+            return self.remove(owner);
+        }
         let aside = self.root.join("aside");
         make_dir(&aside)?;
         let target = aside.join(format!("{}.{}.json", owner.container, owner.ifname));
@@ -206,8 +196,17 @@ fn read(path: &Path, owner: &Owner) -> Outcome<Record> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(MAX_RECORD).read_to_end(&mut bytes).map_err(unreadable)?;
-    let record: Record = serde_json::from_slice(&bytes)
-        .map_err(|cause| Fault::new(FaultKind::Decode, format!("{path:?} is no record")).because(cause))?;
+    let lines = bytes.split(|byte| *byte == b'\n').rev().filter(|line| !line.is_empty());
+    let mut states = lines.map(serde_json::from_slice::<Record>);
+    let undecodable = |cause: Box<dyn std::error::Error + Send + Sync>| {
+        Fault::new(FaultKind::Decode, format!("{path:?} is no record")).because(cause)
+    };
+    let record = match states.next() {
+        None => return Err(undecodable("it is empty".into())),
+        Some(Ok(record)) => record,
+        // The last line was cut short; the one before it counts.
+        Some(Err(cause)) => states.find_map(Result::ok).ok_or_else(|| undecodable(cause.into()))?,
+    };
     if record.format != FORMAT {
         return Err(Fault::new(FaultKind::Version, format!("record {path:?} has format {}", record.format))
             .remedy("finish with the version of Manifold that wrote it"));
@@ -219,6 +218,15 @@ fn read(path: &Path, owner: &Owner) -> Outcome<Record> {
         ));
     }
     Ok(record)
+}
+
+/// Appends a line to a file, which is made if it is not there.
+fn append(path: &Path, line: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    // A write may have been cut short by a crash: what it left ends here.
+    let mark: &[u8] = if file.metadata()?.len() == 0 { b"" } else { b"\n" };
+    file.write_all(&[mark, line, b"\n"].concat())
 }
 
 /// The names in a directory, in order; an absent directory has none.

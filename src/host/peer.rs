@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 pub use entry::Delegate;
 use entry::{asked_interface, delegate, entry, is_of};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde_json::value::RawValue;
 
 use crate::model::fault::{Fault, FaultKind, Outcome};
@@ -164,7 +166,7 @@ impl Sandboxes {
             .open(&young)
             .map_err(failed)?;
         file.write_all(&bytes).map_err(failed)?;
-        fs::rename(&young, self.path(container)).map_err(failed)
+        replace(&young, &self.path(container)).map_err(failed)
     }
 
     fn make_nursery(&self) -> io::Result<()> {
@@ -174,6 +176,16 @@ impl Sandboxes {
     fn clear_nursery(&self, container: &ContainerId) -> Outcome<()> {
         gone(fs::remove_file(self.dir.join(NURSERY).join(container.as_str())))
             .map_err(|cause| unusable("remove", container, cause))
+    }
+}
+
+/// Moves a new file to its place. Over an old one the two change places and the old one goes: ext4 sends a file that is
+/// renamed over another to the disk first, while the caller waits. Where nothing stands, a rename does.
+fn replace(young: &Path, place: &Path) -> io::Result<()> {
+    match renameat2(AT_FDCWD, young, AT_FDCWD, place, RenameFlags::RENAME_EXCHANGE) {
+        Ok(()) => fs::remove_file(young),
+        Err(Errno::ENOENT | Errno::EINVAL | Errno::ENOSYS) => fs::rename(young, place),
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -30,6 +30,27 @@ impl CniArgs {
         Self(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
     }
 
+    /// The pairs of a pod in the order plugins are used to, then all others; of several of one key, the last. Runtimes
+    /// give them in an order that changes from call to call.
+    #[must_use]
+    pub fn tidied(&self) -> Self {
+        const FIRST: [&str; 5] = [
+            "IgnoreUnknown",
+            "K8S_POD_NAMESPACE",
+            "K8S_POD_NAME",
+            "K8S_POD_INFRA_CONTAINER_ID",
+            "K8S_POD_UID",
+        ];
+        let mut tidy = Self::default();
+        for key in FIRST {
+            if let Some(value) = self.get(key) {
+                tidy.set(key, value);
+            }
+        }
+        self.0.iter().for_each(|(key, value)| tidy.set(key, value.as_str()));
+        tidy
+    }
+
     /// The pairs, in order.
     pub fn pairs(&self) -> &[(String, String)] {
         &self.0
@@ -75,6 +96,12 @@ mod tests {
         assert_eq!(args.get("K8S_POD_NAME"), Some("p"));
         assert_eq!(args.get("k8s_pod_name"), None);
         assert_eq!(args.to_string(), text);
+    }
+
+    #[test]
+    fn arguments_are_tidied() {
+        let args: CniArgs = "X=1;K8S_POD_NAME=p;IgnoreUnknown=1;X=2;K8S_POD_NAMESPACE=n".parse().unwrap();
+        assert_eq!(args.tidied().to_string(), "IgnoreUnknown=1;K8S_POD_NAMESPACE=n;K8S_POD_NAME=p;X=2");
     }
 
     #[test]

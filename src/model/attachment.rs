@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::args::CniArgs;
-use super::ids::{ContainerId, IfName, NetnsPath};
+use super::ids::{ContainerId, IfName, NetnsPath, NetworkName};
 use super::network::Network;
 use super::object::Object;
 use super::result::Route;
@@ -77,14 +77,6 @@ impl Routing {
     }
 }
 
-fn yes() -> bool {
-    true
-}
-
-fn is_true(flag: &bool) -> bool {
-    *flag
-}
-
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -98,6 +90,9 @@ pub struct Attachment {
     pub netns: Option<NetnsPath>,
     /// Default or additional.
     pub role: Role,
+    /// Where Manifold was called as a single plugin, the network the runtime called it for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standalone: Option<NetworkName>,
     /// The name a person knows the network by: `namespace/name` of its definition, else the network's own name.
     pub label: String,
     /// The network.
@@ -109,8 +104,4 @@ pub struct Attachment {
     /// What becomes of its default routes.
     #[serde(default, skip_serializing_if = "Routing::is_usual")]
     pub routing: Routing,
-    /// Whether other programs are to find it in their caches. Not where Manifold plays the part of one plugin: then
-    /// its caller keeps them.
-    #[serde(default = "yes", skip_serializing_if = "is_true")]
-    pub cached: bool,
 }

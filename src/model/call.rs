@@ -113,6 +113,20 @@ pub enum Request {
     Version,
 }
 
+impl Request {
+    /// The configuration, of a verb that has one.
+    pub fn config(&self) -> Option<&Config> {
+        match self {
+            Self::Add(_, config)
+            | Self::Del(_, config)
+            | Self::Check(_, config)
+            | Self::Gc(config, _)
+            | Self::Status(config) => Some(config),
+            Self::Version => None,
+        }
+    }
+}
+
 /// A sandbox, as ADD and CHECK name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {

@@ -1,7 +1,7 @@
 //! What the people who look at a pod are told of its networks: the words of its events.
 
 use super::attachment::Attachment;
-use super::fault::Fault;
+use super::fault::{Fault, FaultKind};
 use super::pod::Event;
 use super::result::CniResult;
 
@@ -23,10 +23,10 @@ pub fn added(attachment: &Attachment, result: &CniResult) -> Option<Event> {
     Some(event(false, "AddedInterface", message))
 }
 
-/// A network that the pod selects, or that every pod gets, is not there.
-pub fn no_network_found(namespace: &str, name: &str, fault: &Fault) -> Event {
-    let what = format!("no network {name:?} in namespace {namespace:?}: ");
-    event(true, "NoNetworkFound", what + &told(fault))
+/// The networks that the pod is to get could not be told: mostly because one is not there.
+pub fn unresolved(fault: &Fault) -> Event {
+    let reason = if fault.kind() == FaultKind::Absent { "NoNetworkFound" } else { "FailedAttach" };
+    event(true, reason, told(fault))
 }
 
 /// The pod could not be attached to its networks.
@@ -54,19 +54,19 @@ fn event(warning: bool, reason: &str, mut message: String) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FaultKind, Network, Object, Owner, Role};
+    use crate::model::{Network, Object, Owner, Role};
 
     fn attachment(label: &str) -> Attachment {
         Attachment {
             owner: Owner { container: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() },
             netns: None,
             role: Role::Additional,
+            standalone: None,
             label: label.to_owned(),
             network: Network::parse(br#"{"name":"blue","type":"macvlan"}"#, None).unwrap(),
             args: Default::default(),
             capabilities: Object::default(),
             routing: Default::default(),
-            cached: true,
         }
     }
 
@@ -103,12 +103,8 @@ mod tests {
                 message: "master \"ens1\" is not on this node; correct it".to_owned(),
             }
         );
-        let event = no_network_found("ns", "blue", &fault);
-        assert_eq!((event.warning, event.reason.as_str()), (true, "NoNetworkFound"));
-        assert_eq!(
-            event.message,
-            "no network \"blue\" in namespace \"ns\": master \"ens1\" is not on this node; correct it"
-        );
+        assert_eq!(unresolved(&fault).reason, "NoNetworkFound");
+        assert_eq!(unresolved(&Fault::new(FaultKind::Config, "x")).reason, "FailedAttach");
     }
 
     #[test]

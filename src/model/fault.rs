@@ -14,8 +14,6 @@ use serde::{Deserialize, Serialize};
 pub enum FaultKind {
     /// The configuration's `cniVersion` cannot be served.
     Version,
-    /// A key or value of the configuration is known and not supported.
-    Unsupported,
     /// The container is not known; nothing needs to be cleaned up.
     UnknownContainer,
     /// A `CNI_*` variable is absent or malformed.
@@ -60,7 +58,6 @@ impl FaultKind {
     pub fn code(self) -> u32 {
         match self {
             Self::Version => 1,
-            Self::Unsupported => 2,
             Self::UnknownContainer => 3,
             Self::Environment => 4,
             Self::Io => 5,

@@ -209,7 +209,16 @@ impl Network {
     /// # Errors
     /// No JSON object; no valid name; a version we do not speak; no plugin; a plugin without `type`.
     pub fn parse(bytes: &[u8], default_name: Option<&str>) -> Outcome<Self> {
-        Self::parse_open(bytes, default_name)?.complete()
+        Self::parse_within(bytes, default_name, CniVersion::V0_1_0)
+    }
+
+    /// As [`Network::parse`], for a network within another configuration: one that names no version is spoken to in
+    /// that of the whole.
+    ///
+    /// # Errors
+    /// As [`Network::parse`].
+    pub fn parse_within(bytes: &[u8], default_name: Option<&str>, version: CniVersion) -> Outcome<Self> {
+        Self::open(bytes, default_name, version)?.complete()
     }
 
     /// As [`Network::parse`], for a list whose plugins may come from files beside it (specification 1.1.0, section 1,
@@ -218,6 +227,10 @@ impl Network {
     /// # Errors
     /// As [`Network::parse`], but for an absent `plugins`. One that is written and empty is refused.
     pub fn parse_open(bytes: &[u8], default_name: Option<&str>) -> Outcome<Self> {
+        Self::open(bytes, default_name, CniVersion::V0_1_0)
+    }
+
+    fn open(bytes: &[u8], default_name: Option<&str>, default_version: CniVersion) -> Outcome<Self> {
         let whole = Object::parse(bytes, "the network's configuration")?;
         let source = serde_json::from_slice(bytes).map(RawValueEq).map_err(|cause| {
             Fault::new(FaultKind::Decode, "cannot read the network's configuration").because(cause)
@@ -231,7 +244,10 @@ impl Network {
         };
         Ok(Self {
             name: name.parse()?,
-            version: CniVersion::choose(keys.cniversion.as_deref(), &keys.cniversions)?,
+            version: match (&keys.cniversion, keys.cniversions.as_slice()) {
+                (None, []) => default_version,
+                (version, versions) => CniVersion::choose(version.as_deref(), versions)?,
+            },
             disable_check: keys.disablecheck.0,
             disable_gc: keys.disablegc.0,
             only_inlined: keys.loadonlyinlinedplugins.0,

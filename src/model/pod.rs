@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::args::CniArgs;
+use super::fault::{Fault, FaultKind, Outcome};
+use super::object::Object;
 
 /// The annotation that selects additional networks.
 pub const NETWORKS: &str = "k8s.v1.cni.cncf.io/networks";
@@ -57,7 +59,22 @@ pub struct Pod {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// The capability through which containerd hands over a pod's annotations.
+const ANNOTATIONS_CAPABILITY: &str = "io.kubernetes.cri.pod-annotations";
+
 impl Pod {
+    /// The pod's annotations, if the runtime handed them over in `runtimeConfig`.
+    ///
+    /// # Errors
+    /// Annotations that are no map of texts.
+    pub fn annotations_given(runtime_config: &Object) -> Outcome<Option<BTreeMap<String, String>>> {
+        let Some(raw) = runtime_config.find(ANNOTATIONS_CAPABILITY) else { return Ok(None) };
+        let annotations = serde_json::from_str(raw.get()).map_err(|cause| {
+            Fault::new(FaultKind::Decode, "cannot read the pod's annotations").because(cause)
+        })?;
+        Ok(Some(annotations))
+    }
+
     /// Whether the kubelet made it from a file or an address: the UID it has there is not the API server's.
     pub fn is_static(&self) -> bool {
         self.annotations.get(CONFIG_SOURCE).is_some_and(|source| source != "api")
@@ -86,4 +103,38 @@ pub struct Event {
     pub reason: String,
     /// What happened.
     pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotations_come_with_the_call_if_the_runtime_gives_them() {
+        let text =
+            r#"{"io.kubernetes.cri.pod-annotations":{"a":"b","k8s.v1.cni.cncf.io/networks":"x, y@net7"}}"#;
+        let runtime = Object::parse(text.as_bytes(), "the test").unwrap();
+
+        let annotations = Pod::annotations_given(&runtime).unwrap().unwrap();
+
+        assert_eq!(annotations[NETWORKS], "x, y@net7");
+        assert_eq!(Pod::annotations_given(&Object::default()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_pod_is_named_by_the_runtime() {
+        let name =
+            PodName::of(&"K8S_POD_NAMESPACE=ns;K8S_POD_NAME=p;K8S_POD_UID=u".parse().unwrap()).unwrap();
+        assert_eq!((name.to_string().as_str(), name.uid.as_deref()), ("ns/p", Some("u")));
+        assert_eq!(PodName::of(&"K8S_POD_NAME=p".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn only_the_kubelets_own_pods_are_static() {
+        let pod = |source: &str| Pod {
+            name: PodName { namespace: "n".into(), name: "p".into(), uid: None },
+            annotations: BTreeMap::from([(CONFIG_SOURCE.to_owned(), source.to_owned())]),
+        };
+        assert!(pod("file").is_static() && !pod("api").is_static());
+    }
 }

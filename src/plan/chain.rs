@@ -3,8 +3,10 @@
 use super::kind::{Ask, Wanted};
 use super::kinds;
 use super::step::{CacheStep, DefaultRouteStep, ExecStep, Step, Yields};
+use crate::model::args::CniArgs;
+use crate::model::attachment::Routing;
 use crate::model::fault::Outcome;
-use crate::model::{Attachment, Network, PluginConf};
+use crate::model::{Attachment, NetnsPath, Network, Object, Owner, PluginConf, Role};
 
 /// Reads every plugin of an attachment's network.
 ///
@@ -22,6 +24,25 @@ pub fn read(attachment: &Attachment) -> Outcome<Vec<Box<dyn Wanted>>> {
         })
     });
     each.collect()
+}
+
+/// What stands for an attachment of which nothing is known but its owner: a link that carries the owner's mark.
+///
+/// # Errors
+/// None: the network is well formed.
+pub fn unknown(owner: &Owner, netns: Option<&NetnsPath>) -> Outcome<Attachment> {
+    Ok(Attachment {
+        owner: owner.clone(),
+        netns: netns.cloned(),
+        role: Role::Additional,
+        // Its caches are not known by this name: nothing is to be removed from them.
+        standalone: Some("unknown".parse()?),
+        label: "its record is lost".to_owned(),
+        network: Network::parse(br#"{"name":"unknown","type":"macvlan"}"#, None)?,
+        args: CniArgs::default(),
+        capabilities: Object::default(),
+        routing: Routing::default(),
+    })
 }
 
 /// The plugins of a network that are run as processes.
@@ -46,7 +67,9 @@ pub fn inherited(attachment: &Attachment) -> Vec<Step> {
 }
 
 /// The step that keeps the result. Plugins that are run, and programs beside them, expect what the reference library
-/// leaves; the program Manifold stands in for could not take down what it found no trace of.
+/// leaves; the program Manifold stands in for could not take down what it found no trace of. Where Manifold is called as
+/// a single plugin, its caller does that.
 pub fn cache(attachment: &Attachment) -> Option<Step> {
-    attachment.cached.then(|| Step::Cache(CacheStep { network: attachment.network.name.clone() }))
+    let network = || attachment.network.name.clone();
+    attachment.standalone.is_none().then(|| Step::Cache(CacheStep { network: network() }))
 }

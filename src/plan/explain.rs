@@ -16,13 +16,16 @@ impl fmt::Display for Step {
             Self::Configure(step) => step.fmt(f),
             Self::Exec(step) => {
                 let what = match step.yields {
-                    Yields::Result => "run plugin",
-                    Yields::Lease => "get addresses from plugin",
+                    Yields::Result => "run the plugin",
+                    Yields::Lease => "lease addresses from the plugin",
                 };
                 write!(f, "{what} {}", step.program)
             }
             Self::DefaultRoute(step) => step.fmt(f),
-            Self::Cache(step) => write!(f, "keep the result in the cache, as network {}", step.network),
+            Self::Pass => f.write_str("hand the result on"),
+            Self::Cache(step) => {
+                write!(f, "cache the result of network {} for plugins and tools", step.network)
+            }
         }
     }
 }
@@ -31,16 +34,12 @@ impl fmt::Display for LeaseStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sets: Vec<String> =
             self.sets.iter().map(|set| words(set.iter().map(AddressRange::to_string))).collect();
-        write!(
-            f,
-            "take {} out of store {}",
-            words(sets.iter().map(|s| format!("an address of {s}"))),
-            self.store.display()
-        )?;
-        if !self.requested.is_empty() {
-            write!(f, ", namely {}", words(self.requested.iter().map(ToString::to_string)))?;
+        let each = words(sets.iter().map(|set| format!("one of {set}")));
+        match self.requested.as_slice() {
+            [] => write!(f, "lease {each}")?,
+            asked => write!(f, "lease {}, {each}", words(asked.iter().map(ToString::to_string)))?,
         }
-        Ok(())
+        write!(f, ", from store {}", self.store.display())
     }
 }
 
@@ -57,7 +56,7 @@ impl fmt::Display for LinkStep {
             write!(f, " in the pod")?;
         }
         if let Some(mac) = self.mac {
-            write!(f, ", address {mac}")?;
+            write!(f, ", Ethernet address {mac}")?;
         }
         if let Some(mtu) = self.mtu {
             write!(f, ", MTU {mtu}")?;
@@ -90,10 +89,11 @@ impl fmt::Display for MacvlanMode {
 
 impl fmt::Display for ConfigureStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("bring it up")?;
-        if self.needs_address {
-            let fixed = words(self.given.ips.iter().map(|ip| ip.address.to_string()));
-            write!(f, " with {}", if fixed.is_empty() { "what was given" } else { &fixed })?;
+        let fixed = words(self.given.ips.iter().map(|ip| ip.address.to_string()));
+        match (self.needs_address, fixed.as_str()) {
+            (false, _) => f.write_str("bring it up, without an address")?,
+            (true, "") => f.write_str("bring it up with what was leased")?,
+            (true, fixed) => write!(f, "bring it up with {fixed}")?,
         }
         if !self.given.routes.is_empty() {
             write!(f, ", routes to {}", words(self.given.routes.iter().map(|r| r.dst.to_string())))?;

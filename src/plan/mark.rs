@@ -12,6 +12,9 @@ fn fnv1a(parts: &[&str]) -> u64 {
     hash ^ (hash >> 33)
 }
 
+/// The link group of links that nobody has marked: the kernel's default.
+pub const UNMARKED: u32 = 0;
+
 /// The link group (`IFLA_GROUP`) of a container's native links.
 ///
 /// It is set in the request that creates a link, so there is no moment at which a link of ours carries no mark. Bit 30

@@ -4,7 +4,8 @@ use super::default_route;
 use crate::model::args::CniArgs;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{
-    Attachment, ContainerId, FaultKind, IfName, NetnsPath, Network, Object, Owner, Role, Selection,
+    Attachment, ContainerId, FaultKind, IfName, NetnsPath, Network, NetworkName, Object, Owner, Role,
+    Selection,
 };
 
 /// A network, and the name a person knows it by.
@@ -25,20 +26,39 @@ pub struct Sandbox {
     pub netns: Option<NetnsPath>,
     /// `CNI_ARGS`.
     pub args: CniArgs,
+    /// Where Manifold was called as a single plugin, the network it was called for.
+    pub standalone: Option<NetworkName>,
 }
 
 /// What a pod is to get.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
-    /// The default network, with the name of its interface and the capabilities the runtime gave.
-    pub default: Option<(Named, IfName, Object)>,
+    /// The default network.
+    pub default: Option<First>,
     /// Networks every pod gets beside it.
     pub always: Vec<Named>,
     /// Networks the pod selected.
     pub selected: Vec<(Selection, Named)>,
+    /// One more chain that every pod gets.
+    pub auxiliary: Option<Network>,
+    /// Capabilities the runtime gave, which every additional network may have too.
+    pub shared: Object,
 }
 
-/// Makes attachments, in the order default, always, selected. An additional one without a name of its own is `net<n>`,
+/// The default network of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct First {
+    /// The network.
+    pub named: Named,
+    /// The name of its interface.
+    pub ifname: IfName,
+    /// The capabilities the runtime gave.
+    pub capabilities: Object,
+    /// The pod's own selection of it, if it replaces the node's.
+    pub selection: Option<Selection>,
+}
+
+/// Makes attachments, in the order default, always, selected, auxiliary. An additional one without a name of its own is `net<n>`,
 /// where n counts the attachments before it.
 ///
 /// # Errors
@@ -46,20 +66,35 @@ pub struct Wish {
 /// for than a pod can have.
 pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
     let mut attachments = Vec::new();
-    if let Some((named, ifname, capabilities)) = wish.default {
-        attachments.push(Attachment { capabilities, ..attachment(sandbox, named, ifname, Role::Default) });
+    if let Some(first) = wish.default {
+        let made = attachment(sandbox, first.named, first.ifname, Role::Default);
+        let made = Attachment { capabilities: first.capabilities, ..made };
+        attachments.push(first.selection.map_or(Ok(made.clone()), |selection| asked(made, &selection))?);
     }
     // The default network counts even where a door leaves it out: the first additional interface is net1.
     let mut number = attachments.len().max(1);
-    for named in wish.always {
-        let ifname = numbered(number)?;
-        attachments.push(attachment(sandbox, named, ifname, Role::Additional));
+    let mut add = |selection: Option<Selection>, named: Named| -> Outcome<()> {
+        let requested = selection.as_ref().and_then(|s| s.interface.clone());
+        let ifname = requested.map_or_else(|| numbered(number), Ok)?;
+        let mut made = attachment(sandbox, named, ifname, Role::Additional);
+        made.capabilities = wish.shared.clone();
         number += 1;
-    }
-    for (selection, named) in wish.selected {
-        attachments.push(selected(sandbox, &selection, named, number)?);
-        number += 1;
-    }
+        attachments.push(match selection {
+            None => made,
+            Some(selection) => {
+                selection
+                    .capabilities()?
+                    .iter()
+                    .for_each(|(key, value)| made.capabilities.set(key, value.to_owned()));
+                asked(made, &selection)?
+            }
+        });
+        Ok(())
+    };
+    wish.always.into_iter().try_for_each(|named| add(None, named))?;
+    wish.selected.into_iter().try_for_each(|(selection, named)| add(Some(selection), named))?;
+    let auxiliary = wish.auxiliary.map(|network| Named { label: network.name.to_string(), network });
+    auxiliary.into_iter().try_for_each(|named| add(None, named))?;
     no_clash(&attachments)?;
     default_route::share(&mut attachments)?;
     Ok(attachments)
@@ -75,26 +110,25 @@ fn attachment(sandbox: &Sandbox, named: Named, ifname: IfName, role: Role) -> At
         owner: Owner { container: sandbox.container.clone(), ifname },
         netns: sandbox.netns.clone(),
         role,
+        standalone: sandbox.standalone.clone(),
         label: named.label,
         network: named.network,
         args: sandbox.args.clone(),
         capabilities: Object::default(),
         routing: Default::default(),
-        cached: true,
     }
 }
 
-fn selected(sandbox: &Sandbox, selection: &Selection, named: Named, number: usize) -> Outcome<Attachment> {
-    let ifname = selection.interface.clone().map_or_else(|| numbered(number), Ok)?;
-    let mut made = attachment(sandbox, named, ifname, Role::Additional);
-    made.capabilities = selection.capabilities()?;
+/// The attachment with what a selection asks of its plugins.
+fn asked(mut made: Attachment, selection: &Selection) -> Outcome<Attachment> {
     made.routing.take_default = selection.default_route.clone().unwrap_or_default();
     // Plugins that know no capabilities read the old arguments.
     if let Some(mac) = selection.mac() {
         made.args.set("MAC", mac);
     }
-    if !selection.ips().is_empty() {
-        made.args.set("IP", selection.ips().join(","));
+    // Several addresses in one argument are what no plugin reads; those that take several know the capability.
+    if let [ip] = selection.ips() {
+        made.args.set("IP", ip.as_str());
     }
     if !selection.cni_args.is_empty() {
         for plugin in &mut made.network.plugins {
@@ -133,14 +167,24 @@ mod tests {
     }
 
     fn sandbox() -> Sandbox {
-        Sandbox { container: "c1".parse().unwrap(), netns: None, args: "IgnoreUnknown=1".parse().unwrap() }
+        Sandbox {
+            container: "c1".parse().unwrap(),
+            netns: None,
+            args: "IgnoreUnknown=1".parse().unwrap(),
+            standalone: None,
+        }
     }
 
     fn wish(text: &str) -> Wish {
         let selected =
             selection::parse(text).unwrap().into_iter().map(|s| (s.clone(), named(&s.name))).collect();
-        let default = (named("default"), "eth0".parse().unwrap(), Object::default());
-        Wish { default: Some(default), always: vec![named("always")], selected }
+        let default = First {
+            named: named("default"),
+            ifname: "eth0".parse().unwrap(),
+            capabilities: Object::default(),
+            selection: None,
+        };
+        Wish { default: Some(default), always: vec![named("always")], selected, ..Wish::default() }
     }
 
     fn names(attachments: &[Attachment]) -> Vec<&str> {

@@ -22,6 +22,8 @@ pub enum Step {
     Configure(ConfigureStep),
     /// Run a plugin.
     Exec(ExecStep),
+    /// Hand on the result so far, or an empty one.
+    Pass,
     /// Give the interface the default routes that were asked for, and take those away that were not.
     #[serde(rename = "default-route")]
     DefaultRoute(DefaultRouteStep),
@@ -46,7 +48,7 @@ impl Step {
         match self {
             Self::Exec(_) => UndoRank::Plugin,
             // Routes die with their link.
-            Self::Link(_) | Self::Configure(_) | Self::DefaultRoute(_) => UndoRank::Link,
+            Self::Link(_) | Self::Configure(_) | Self::DefaultRoute(_) | Self::Pass => UndoRank::Link,
             Self::Lease(_) | Self::Cache(_) => UndoRank::Files,
         }
     }
@@ -128,6 +130,13 @@ pub enum LinkKind {
         /// Ethertype of the tag.
         protocol: VlanProtocol,
     },
+}
+
+impl LinkKind {
+    /// Whether both are of one kind, whatever their settings.
+    pub fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
 }
 
 /// How a macvlan link shares its master (kernel `if_link.h`, `MACVLAN_MODE_*`).

@@ -64,6 +64,10 @@ impl State {
             Step::Configure(configure) => self.configure(site, configure, progress),
             Step::DefaultRoute(step) => self.route(site, step, progress),
             Step::Exec(exec) => self.run(site, exec, progress),
+            Step::Pass => {
+                progress.result.get_or_insert_default();
+                Ok(())
+            }
             Step::Cache(_) => {
                 self.world.cached.insert(site.attachment.owner.clone());
                 Ok(())
@@ -197,10 +201,14 @@ impl State {
                     .retain(|(store, ip), o| !(*store == lease.store && o == owner && known(ip)));
             }
             Step::Link(step) => {
-                let ours = |l: &SimLink| l.group == step.group || l.group == mark::condemned(step.group);
+                let alike = |l: &SimLink| l.kind.as_ref().is_some_and(|kind| kind.is_like(&step.kind));
+                let ours = |l: &SimLink| match step.group {
+                    mark::UNMARKED => l.group == mark::UNMARKED && alike(l),
+                    group => l.group == group || l.group == mark::condemned(group),
+                };
                 self.remove_link(undo.site, ours);
             }
-            Step::Configure(_) | Step::DefaultRoute(_) => {}
+            Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => {}
             Step::Cache(_) => drop(self.world.cached.remove(owner)),
             Step::Exec(exec) => {
                 let held = self.world.plugins.remove(&(owner.clone(), exec.program.to_string()));
@@ -253,7 +261,7 @@ impl State {
                 let wanted: Vec<IpNetwork> = taken.map(|gw| Route::default_via(*gw).dst).collect();
                 if now == wanted { Ok(()) } else { lost("a default route") }
             }
-            Step::Cache(_) => Ok(()),
+            Step::Cache(_) | Step::Pass => Ok(()),
         }
     }
 }

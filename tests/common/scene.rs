@@ -120,6 +120,13 @@ impl Scene {
         command.args(["--bin-dir", PLUGINS]).output().expect("the program runs")
     }
 
+    /// The states of a record, the last first.
+    pub(crate) fn record(&self, container: &str, ifname: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.path(&format!("state/records/{container}/{ifname}.json")));
+        let text = text.expect("a record");
+        text.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// Everything kept in files, by path beneath the scene's folder: records, claims, caches, addresses. What a store
     /// keeps when it is empty (its lock, its last address) does not count.
     pub(crate) fn kept(&self) -> BTreeMap<String, String> {
@@ -173,6 +180,11 @@ impl Answer {
     pub(crate) fn result(self) -> Value {
         assert!(self.ok, "{self:?}");
         self.json
+    }
+
+    /// Whether the call succeeded.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.ok
     }
 
     /// Code, message and details, of a call that must have failed.

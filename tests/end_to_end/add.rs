@@ -33,7 +33,9 @@ fn what_runs_beside_finds_its_cache_and_the_record_reads_as_json() {
     let kept = stage.scene.kept();
     let cached: Value = serde_json::from_str(&kept["cache/results/lab-pod-1-lab"]).unwrap();
     assert_eq!(cached["kind"], "cniCacheV1");
-    let record: Value = serde_json::from_str(&kept["state/records/pod-1/net1.json"]).unwrap();
+    let states = stage.scene.record("pod-1", "net1");
+    assert_eq!(states[1]["phase"], "pending");
+    let record = &states[0];
     assert_eq!(record["phase"], "attached");
     assert_eq!(record["steps"][0]["lease"]["held"], json!(["10.77.1.2"]));
     assert_eq!(record["result"]["ips"][0]["address"], "10.77.1.2/24");
@@ -168,6 +170,20 @@ fn addresses_are_announced() {
     let conf = stage.scene.conf(&json!([stage.scene.macvlan("data", 0)]));
     let netns = stage.pod.path().as_str();
     stage.scene.call(&Call { verb: "ADD", container: "a", ifname: "eth0", netns }, &conf).result();
+
+    let notify = stage.pod.inside(|| std::fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/arp_notify"));
+    assert_eq!(notify.unwrap().trim(), "1");
+}
+
+#[test]
+fn an_ipv4_address_that_comes_later_is_announced_too() {
+    let ipam = json!({"type": "static", "addresses": [{"address": "fd05::9/64"}]});
+    let stage = Stage::with(
+        Scene::new(),
+        &json!([{"name": "n", "cniVersion": "1.1.0", "type": "macvlan", "master": "up0", "ipam": ipam}]),
+    );
+
+    stage.add();
 
     let notify = stage.pod.inside(|| std::fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/arp_notify"));
     assert_eq!(notify.unwrap().trim(), "1");

@@ -176,3 +176,17 @@ fn directories_that_cannot_be_used() {
     let wrong = stage.scene.call(&Call { verb: "FROB", container: "c", ifname: "eth0", netns }, &stage.conf);
     expect(wrong, 4, "FROB");
 }
+
+#[test]
+fn a_result_that_the_version_cannot_tell_leaves_nothing() {
+    let scene = Scene::new();
+    let mut delegate = scene.macvlan("net", 0);
+    delegate["ipam"] = json!({});
+    let mut conf = scene.conf(&json!([delegate]));
+    conf["cniVersion"] = json!("0.2.0");
+    let stage = Stage::around(scene, conf);
+
+    stage.call("ADD").error();
+
+    stage.assert_empty();
+}

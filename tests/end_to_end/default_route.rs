@@ -60,8 +60,7 @@ fn advertised_routes_are_taken(stage: &Stage, ifname: &str) -> String {
 }
 
 fn recorded(stage: &Stage, ifname: &str) -> Vec<String> {
-    let record = &stage.scene.kept()[&format!("state/records/pod-1/{ifname}.json")];
-    told(&serde_json::from_str::<Value>(record).unwrap()["result"])
+    told(&stage.scene.record("pod-1", ifname)[0]["result"])
 }
 
 fn cached(stage: &Stage, file: &str) -> Vec<String> {

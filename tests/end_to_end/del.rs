@@ -77,7 +77,8 @@ fn del_works_when_a_record_is_half_written() {
         kept.retain(|path, _| !path.starts_with("state/aside/"));
         assert_eq!(kept, Default::default(), "cut at {cut}");
         assert_eq!(stage.pod.interfaces(), ["lo"], "cut at {cut}");
-        assert!(stage.scene.path("state/aside/pod-1.net1.json").exists());
+        // What was never written is nobody's loss; the rest is kept for a person to look at.
+        assert_eq!(stage.scene.path("state/aside/pod-1.net1.json").exists(), cut > 0);
     }
 }
 
@@ -127,6 +128,88 @@ fn a_plugin_that_fails_keeps_its_record_and_nothing_else() {
     let records: Vec<String> =
         stage.scene.kept().into_keys().filter(|path| path.starts_with("state")).collect();
     assert_eq!(records, ["state/records/pod-1/lab.json"]);
+    stage.del();
+    stage.assert_empty();
+}
+
+#[test]
+fn a_plugin_that_refuses_for_ever_does_not_keep_a_pod_that_is_gone() {
+    let scene = Scene::new();
+    let refused =
+        json!({"cniVersion": "1.0.0", "name": "n", "type": "bridge", "vlan": 9999, "ipam": scene.ipam(1)});
+    let Stage { scene, pod, conf } = Stage::with(scene, &json!([refused]));
+    let stage = Stage::around(scene, conf);
+    let call = Call { verb: "ADD", container: "pod-1", ifname: "eth0", netns: pod.path().as_str() };
+    let (_, message, _) = stage.scene.call(&call, &stage.conf).error();
+    assert!(message.contains("9999"), "{message}");
+    stage.call_without_netns("DEL").error();
+    drop(pod);
+
+    let tries = (1..10).find(|_| stage.call_without_netns("DEL").succeeded());
+
+    assert!(tries.is_some_and(|n| n > 2), "it is tried a few times: {tries:?}");
+    let kept: Vec<String> = stage.scene.kept().into_keys().collect();
+    assert_eq!(kept, ["state/aside/pod-1.eth0.json"]);
+    stage.call_without_netns("DEL").result();
+}
+
+#[test]
+fn a_record_that_cannot_be_read_gives_its_link_back_without_configuration() {
+    let stage = Stage::with_everything();
+    stage.add();
+    fs::write(stage.scene.path("state/records/pod-1/net1.json"), "{").unwrap();
+    let netns = stage.pod.path().as_str();
+
+    let done = stage.scene.manifold(&["detach", "--netns", netns, "--container-id", "pod-1"]);
+
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(stage.pod.interfaces(), ["lo"]);
+}
+
+#[test]
+fn del_as_a_single_plugin_removes_what_the_reference_plugin_made() {
+    let scene = Scene::new();
+    let mut conf = scene.macvlan("net", 0);
+    conf["cniVersion"] = json!("1.0.0");
+    conf["stateDir"] = json!(scene.path("state"));
+    let stage = Stage::around(scene, conf);
+    let netns = stage.pod.path().as_str();
+    let call = Call { verb: "ADD", container: "pod-1", ifname: "eth0", netns };
+    let reference = stage.scene.command(&format!("{PLUGINS}/macvlan"), &call);
+    assert!(scene::feed(reference, stage.conf.to_string().as_bytes()).status.success());
+    assert_eq!(stage.pod.interfaces(), ["eth0", "lo"]);
+
+    stage.del();
+
+    stage.assert_empty();
+}
+
+#[test]
+fn del_as_a_single_plugin_leaves_unmarked_links_of_other_kinds_and_names() {
+    let scene = Scene::new();
+    let mut conf = scene.macvlan("net", 0);
+    conf["stateDir"] = json!(scene.path("state"));
+    let stage = Stage::around(scene, conf);
+    stage.ip("link add eth0 type veth peer name other");
+    stage.ip("link add link other name eth1 type macvlan mode bridge");
+
+    stage.del();
+
+    assert_eq!(stage.pod.interfaces(), ["eth0", "eth1", "lo", "other"]);
+}
+
+#[test]
+fn a_record_whose_last_state_was_cut_short_counts_with_the_one_before() {
+    let stage = Stage::with_everything();
+    stage.add();
+    let path = stage.scene.path("state/records/pod-1/net1.json");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.truncate(bytes.len() - 20);
+    fs::write(&path, &bytes).unwrap();
+
+    let (code, message, _) = stage.call("CHECK").error();
+    assert_eq!(code, 105, "{message}");
+    assert!(message.contains("was not finished"), "{message}");
     stage.del();
     stage.assert_empty();
 }

@@ -95,3 +95,31 @@ fn a_sandbox_that_got_a_new_namespace_is_attached_anew() {
     assert_eq!(again.interfaces(), ["lo"]);
     assert_eq!(stage.scene.kept(), Default::default());
 }
+
+#[test]
+fn what_was_made_as_a_plugin_and_what_as_itself_do_not_feel_each_other() {
+    let mut stage = Stage::with_everything();
+    stage.select("data");
+    stage.add();
+    let alone = |name: &str, verb, valid: &[&str]| {
+        let mut conf = stage.scene.macvlan(name, 8);
+        conf["stateDir"] = json!(stage.scene.path("state"));
+        conf["cni.dev/valid-attachments"] = gc_conf(&stage, valid)["cni.dev/valid-attachments"].clone();
+        let ifname = format!("{name}0");
+        let netns = stage.pod.path().as_str();
+        stage.scene.call(&Call { verb, container: "pod-1", ifname: &ifname, netns }, &conf).result()
+    };
+    alone("red", "ADD", &[]);
+    alone("blue", "ADD", &[]);
+    assert_eq!(stage.pod.interfaces(), ["blue0", "eth0", "lo", "net1", "red0"]);
+
+    alone("red", "GC", &[]);
+    assert_eq!(stage.pod.interfaces(), ["blue0", "eth0", "lo", "net1"]);
+    alone("blue", "CHECK", &[]);
+    stage.call("CHECK").result();
+
+    stage.del();
+    assert_eq!(stage.pod.interfaces(), ["blue0", "lo"]);
+    alone("blue", "DEL", &[]);
+    stage.assert_empty();
+}

@@ -26,7 +26,7 @@ mod peer;
 mod storm;
 
 use common::Pod;
-use scene::{Answer, Call, Scene};
+use scene::{Answer, Call, PLUGINS, Scene};
 use serde_json::{Value, json};
 
 /// A pod on a scene, with the configuration it is called with.
@@ -41,7 +41,7 @@ impl Stage {
     fn with_everything() -> Self {
         let scene = Scene::new();
         scene.network("data.conf", &scene.macvlan("data", 1).to_string());
-        let bridge = json!({"cniVersion": "1.0.0", "name": "lab", "type": "bridge", "bridge": "lab0", "ipam": scene.ipam(2)});
+        let bridge = json!({"cniVersion": "1.0.0", "name": "lab", "type": "bridge", "bridge": "lab0", "isGateway": true, "ipam": scene.ipam(2)});
         scene.network("lab.conf", &bridge.to_string());
         let tuned = json!({"cniVersion": "1.0.0", "name": "tuned", "plugins": [
             {"type": "macvlan", "master": "up0", "mtu": 1400, "ipam": scene.ipam(3)},

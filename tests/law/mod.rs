@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use manifold::engine::Node;
 use manifold::engine::add::add;
 use manifold::engine::check::check;
-use manifold::engine::del::{Detach, Scope, Unrecorded, del};
+use manifold::engine::del::{Detach, Unrecorded, del};
 use manifold::engine::gc::gc;
 use manifold::engine::ports::{Entry, Guard, Hands, Holder, Journal, Patience, Site, Undo};
 use manifold::engine::record::{Phase, Record};
+use manifold::engine::scope::Scope;
 use manifold::model::attachment::Routing;
 use manifold::model::fault::{Fault, Outcome};
 use manifold::model::{Attachment, ContainerId, FaultKind, Network, Object, Owner, PluginConf, Role};
@@ -219,12 +220,12 @@ fn pod(name: &str, chains: &[Chain]) -> Vec<Attachment> {
             owner: Owner { container: name.parse().unwrap(), ifname: ifname.parse().unwrap() },
             netns: Some(format!("/ns/{name}").parse().unwrap()),
             role: if n == 0 { Role::Default } else { Role::Additional },
+            standalone: None,
             label: format!("{chain:?}"),
             network: chain.network(),
             args: Default::default(),
             capabilities: Object::default(),
             routing: routing(n, chains.len()),
-            cached: true,
         }
     });
     each.collect()
@@ -247,11 +248,13 @@ fn detach(node: &Node<'_>, name: &str) -> Outcome<()> {
         node,
         &Detach {
             container: &container,
-            scope: Scope::Sandbox,
+            scope: Scope::Own,
             configured: &Vec::new,
+            netns: None,
             unrecorded: Unrecorded::Skip,
         },
     )
+    .map(drop)
 }
 
 /// A node on which the neighbours of a case are attached.
@@ -346,13 +349,13 @@ pub(crate) fn check_sees_each_loss(case: &Case, mutant: Mutant) -> Result<(), Te
     let attachments = pod("pod", &case.chains);
     let owners: Vec<Owner> = attachments.iter().map(|a| a.owner.clone()).collect();
     add(&broken.node(), attachments).unwrap();
-    must(check(&broken.node(), &container, &owners), "check")?;
+    must(check(&broken.node(), &container, &Scope::Own, &owners), "check")?;
 
     let before = sim.world();
     sim.meddle(|world| lose(world, &container, case.first as usize));
 
     if sim.world() != before {
-        prop_assert!(check(&broken.node(), &container, &owners).is_err(), "a loss went unseen");
+        prop_assert!(check(&broken.node(), &container, &Scope::Own, &owners).is_err(), "a loss went unseen");
     }
     Ok(())
 }
@@ -439,7 +442,7 @@ pub(crate) fn neighbours_do_not_feel_it(case: &Case, mutant: Mutant) -> Result<(
     same(&sim.world(), &before, "the neighbours")?;
     for n in 0..case.neighbours.len() {
         let container = format!("neighbour{n}").parse().unwrap();
-        must(check(&sim.node(), &container, &[]), "a neighbour's check")?;
+        must(check(&sim.node(), &container, &Scope::Own, &[]), "a neighbour's check")?;
     }
     Ok(())
 }
@@ -461,7 +464,7 @@ pub(crate) fn a_device_changes_hands(case: &Case, mutant: Mutant) -> Result<(), 
     must(detach(&broken.node(), "pod"), "late del")?;
 
     let next: ContainerId = "next".parse().unwrap();
-    must(check(&broken.node(), &next, &[]), "check of the next pod")?;
+    must(check(&broken.node(), &next, &Scope::Own, &[]), "check of the next pod")?;
     let claim = Claim::new("vlan 100 on ens1").unwrap();
     let now = sim.world();
     prop_assert_eq!(now.claims.get(&claim).map(|o| &o.container), Some(&next));
@@ -476,7 +479,7 @@ pub(crate) fn gc_prunes_the_rest(case: &Case) -> Result<(), TestCaseError> {
     sim.light(Fuse::Kill(case.first, case.moment));
     drop(add(&sim.node(), pod("pod", &case.chains)));
     sim.revive();
-    must(gc(&sim.node(), &valid, &[]), "gc")?;
+    must(gc(&sim.node(), &Scope::Own, &valid, &[]), "gc")?;
 
     same(&sim.world(), &before, "after gc")
 }

@@ -64,12 +64,12 @@ pub(crate) fn attachment(config: &str) -> Attachment {
         owner: Owner { container: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() },
         netns: None,
         role: Role::Additional,
+        standalone: None,
         label: "default/it".to_owned(),
         network: Network::parse(config.as_bytes(), None).unwrap(),
         args: "IgnoreUnknown=1;K8S_POD_NAME=p".parse().unwrap(),
         capabilities: Object::default(),
         routing: Default::default(),
-        cached: true,
     }
 }
 

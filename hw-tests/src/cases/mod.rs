@@ -1,5 +1,6 @@
 //! The cases, one file per subject.
 
+pub(crate) mod compat;
 pub(crate) mod machine;
 pub(crate) mod macvlan;
 pub(crate) mod vlan;

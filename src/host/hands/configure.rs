@@ -85,7 +85,7 @@ impl Configuring<'_> {
     /// them; routes after, for their gateways must be reachable.
     fn requests(&self, index: u32) -> (Vec<Request>, Vec<Subject>) {
         let alias = mark::alias(&self.site.attachment.owner);
-        let announce = self.step.announce && self.ips.iter().any(|ip| ip.address.is_ipv4());
+        let announce = self.step.announce && !self.ips.is_empty();
         let mut all = vec![(link::introduce(index, &alias, announce), Subject::Link)];
         for ip in self.ips {
             all.push((addr::add(index, ip.address, self.step.dad), Subject::Address(ip.address)));
@@ -161,7 +161,7 @@ fn refused(refusal: Refusal, subject: &Subject, name: &str) -> Fault {
         (Subject::Link, _) => {
             (format!("cannot mark {name:?}"), FaultKind::Kernel, "see the kernel's log on this node")
         }
-        (Subject::Up, libc::EBUSY) => (
+        (Subject::Up, libc::EBUSY | libc::EADDRINUSE) => (
             format!("cannot bring {name:?} up"),
             FaultKind::Exists,
             "another link on the same master has its Ethernet address: choose another \"mac\"",

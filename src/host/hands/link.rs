@@ -75,32 +75,26 @@ fn delete(socket: &mut Socket, wanted: &[(Site<'_>, &LinkStep)]) -> Outcome<()> 
     if doomed.len() == 1 {
         return link::delete(socket, first.index);
     }
-    if doomed.iter().any(|seen| seen.group == 0) {
-        // Links that another program made have no group to go by.
-        return doomed.iter().try_for_each(|seen| link::delete(socket, seen.index));
-    }
     let siblings = present.iter().filter(|seen| seen.group == group).count();
     if siblings == doomed.len() && doomed.iter().all(|seen| seen.group == group) {
         return link::delete_group(socket, group);
     }
-    let condemned = mark::condemned(wanted.first().map_or(group, |(_, step)| step.group));
+    let marked = wanted.iter().map(|(_, step)| step.group).find(|group| *group != mark::UNMARKED);
+    let condemned = mark::condemned(marked.unwrap_or(group));
     let indices: Vec<u32> = doomed.iter().map(|seen| seen.index).collect();
     link::regroup(socket, &indices, condemned)?;
     link::delete_group(socket, condemned)
 }
 
-/// Whether a link is the one a step made: by its group, and by its name or, if the pod renamed it, its address.
-///
-/// A step without a group stands for a link that another program made for this attachment: it has this name, is of
-/// this kind, and has no group either.
+/// Whether a link is the one a step made: by its group, and by its name or, if the pod renamed it, its address. One
+/// that another plugin made has no group: its name and its kind must do.
 fn is_ours(seen: &Seen, site: Site<'_>, step: &LinkStep) -> bool {
-    if step.group == 0 {
-        let kind = seen.kind.as_ref().map(std::mem::discriminant);
-        let same_kind = kind == Some(std::mem::discriminant(&step.kind));
-        return seen.group == 0 && same_kind && seen.name == site.attachment.owner.ifname.as_str();
+    let named = seen.name == site.attachment.owner.ifname.as_str();
+    if step.group == mark::UNMARKED {
+        let alike = seen.kind.as_ref().is_some_and(|kind| kind.is_like(&step.kind));
+        return named && alike && seen.group == mark::UNMARKED;
     }
     let marked = seen.group == step.group || seen.group == mark::condemned(step.group);
-    let named = seen.name == site.attachment.owner.ifname.as_str();
     marked && (named || step.mac.is_some() && seen.mac == step.mac)
 }
 

@@ -45,7 +45,7 @@ impl HostHands {
                 self.cache.remove(owner, &cache.network)?;
                 self.sandboxes.remove(owner)
             }
-            Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) => Ok(()),
+            Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => Ok(()),
         }
     }
 }
@@ -66,6 +66,10 @@ impl Hands for HostHands {
                     Yields::Result => progress.result = Some(result),
                     Yields::Lease => progress.leased = result,
                 }
+                Ok(())
+            }
+            Step::Pass => {
+                progress.result.get_or_insert_default();
                 Ok(())
             }
             Step::Cache(_) => {
@@ -92,8 +96,8 @@ impl Hands for HostHands {
             Step::Configure(_) => configure::holds(&self.sockets, site),
             Step::DefaultRoute(step) => default_route::holds(&self.sockets, site, step),
             Step::Exec(exec) => self.plugins.check(site, exec),
-            // Nothing of ours needs it.
-            Step::Cache(_) => Ok(()),
+            // Nothing of ours needs what is kept, and handing on leaves nothing.
+            Step::Cache(_) | Step::Pass => Ok(()),
         }
     }
 

@@ -92,11 +92,14 @@ impl Folder {
         read().map_err(|cause| self.failed("read", name, cause))
     }
 
-    /// Writes an entry anew, in place as the reference does.
+    /// Writes an entry anew, in place as the reference does. It is never empty on the way: ext4 takes an emptied file
+    /// for a careless replacement and sends it to the disk when it is closed, while the caller waits.
     pub(super) fn overwrite(&self, name: &str, text: &str) -> Outcome<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC;
-        let opened = self.entry(name, flags, 0o600).map_err(io::Error::from);
-        let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+        let opened = self.entry(name, OFlag::O_WRONLY | OFlag::O_CREAT, 0o600).map_err(io::Error::from);
+        let written = opened.and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)
+        });
         written.map_err(|cause| self.failed("write", name, cause))
     }
 

@@ -14,12 +14,12 @@ fn attachment(ifname: &str, config: &str) -> Attachment {
         owner: Owner { container: "c1".parse().unwrap(), ifname: ifname.parse().unwrap() },
         netns: None,
         role: Role::Additional,
+        standalone: None,
         label: "ns/blue".to_owned(),
         network: Network::parse(config.as_bytes(), Some("blue")).unwrap(),
         args: Default::default(),
         capabilities: Object::default(),
         routing: Routing::default(),
-        cached: true,
     }
 }
 

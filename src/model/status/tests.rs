@@ -9,12 +9,12 @@ fn attachment(role: Role) -> Attachment {
         owner: Owner { container: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() },
         netns: None,
         role,
+        standalone: None,
         label: "ns/blue".to_owned(),
         network: Network::parse(br#"{"name":"blue","type":"macvlan"}"#, None).unwrap(),
         args: Default::default(),
         capabilities: Object::default(),
         routing: Default::default(),
-        cached: true,
     }
 }
 

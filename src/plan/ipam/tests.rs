@@ -29,12 +29,12 @@ impl Case {
             owner: Owner { container: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() },
             netns: None,
             role: Role::Additional,
+            standalone: None,
             label: "default/net".into(),
             network: Network::parse(&serde_json::to_vec(&conf).unwrap(), None).unwrap(),
             args: Default::default(),
             capabilities: Object::default(),
             routing: Default::default(),
-            cached: true,
         })
     }
 

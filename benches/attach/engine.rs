@@ -1,0 +1,88 @@
+//! Contenders that call the engine in process, on this machine's adapters, wired anew for each call as the doors do.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use manifold::engine::scope::Scope;
+use manifold::engine::{self, add, del};
+use manifold::host::cache::ResultCache;
+use manifold::host::exec::Plugins;
+use manifold::host::hands::HostHands;
+use manifold::host::journal::FileJournal;
+use manifold::host::netlink::Sockets;
+use manifold::host::probe::HostProbe;
+use manifold::model::{Attachment, ContainerId, Network, Object, Owner, Role};
+
+use crate::common::Pod;
+use crate::race::Contender;
+
+/// A pod, what it is to get, and where that is put on record.
+pub(crate) struct Sandbox {
+    pub(crate) pod: Pod,
+    pub(crate) networks: Vec<Network>,
+    pub(crate) state: PathBuf,
+}
+
+/// Attaches a pod to its networks, in process.
+pub(crate) fn attach(name: &str, sandbox: Sandbox) -> Contender {
+    let adding = Rc::new(Attaching::new(name, sandbox));
+    let deleting = Rc::clone(&adding);
+    Contender {
+        name: name.into(),
+        add: Box::new(move || adding.add()),
+        del: Box::new(move || deleting.del()),
+    }
+}
+
+/// A pod and its attachments.
+struct Attaching {
+    container: ContainerId,
+    attachments: Vec<Attachment>,
+    state: PathBuf,
+    _pod: Pod,
+}
+
+impl Attaching {
+    fn new(name: &str, sandbox: Sandbox) -> Self {
+        let container: ContainerId = name.replace([',', ' '], "").parse().unwrap();
+        let attachment = |(network, number): (Network, u32)| Attachment {
+            owner: Owner { container: container.clone(), ifname: format!("net{number}").parse().unwrap() },
+            netns: Some(sandbox.pod.path().clone()),
+            role: Role::Additional,
+            standalone: None,
+            label: network.name.to_string(),
+            network,
+            args: Default::default(),
+            capabilities: Object::default(),
+            routing: Default::default(),
+        };
+        let attachments = sandbox.networks.into_iter().zip(1..).map(attachment).collect();
+        Self { container, attachments, state: sandbox.state, _pod: sandbox.pod }
+    }
+
+    fn add(&self) {
+        let made = self.on_node(|node| add::add(&node, self.attachments.clone()));
+        assert_eq!(made.unwrap().len(), self.attachments.len());
+    }
+
+    fn del(&self) {
+        let detach = del::Detach {
+            container: &self.container,
+            scope: Scope::Any,
+            configured: &Vec::new,
+            netns: None,
+            unrecorded: del::Unrecorded::Skip,
+        };
+        self.on_node(|node| del::del(&node, &detach)).map(drop).unwrap();
+    }
+
+    fn on_node<T>(&self, work: impl FnOnce(engine::Node<'_>) -> T) -> T {
+        let sockets = Rc::new(Sockets::default());
+        let plugins = Rc::new(Plugins::new(Vec::new(), Vec::new(), Duration::from_secs(1)));
+        let probe = HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins));
+        let hands = HostHands::new(sockets, plugins, ResultCache::new(&self.state));
+        let journal = FileJournal::new(&self.state);
+        work(engine::Node { probe: &probe, hands: &hands, journal: &journal })
+    }
+}

@@ -1,0 +1,89 @@
+//! Contenders that are run as processes, as a container runtime runs them.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+
+use crate::common::Pod;
+use crate::race::Contender;
+use crate::scene::Scene;
+
+/// Where the reference plugins are.
+const REFERENCE: &str = "/usr/lib/cni";
+
+/// A program, what it is told, and for which pod.
+struct Plugin {
+    program: String,
+    stdin: String,
+    pod: Pod,
+}
+
+/// The reference plugin `macvlan`, which runs `host-local`.
+pub(crate) fn reference(scene: &Scene, name: &str, crowd: u16) -> Contender {
+    let stdin = scene.leased_text("reference", crowd);
+    contender(name, Plugin::new(scene, format!("{REFERENCE}/macvlan"), stdin))
+}
+
+/// Manifold, configured with the same network as its default one.
+pub(crate) fn manifold(scene: &Scene, name: &str, crowd: u16) -> Contender {
+    let (network, state, cache) =
+        (scene.leased_text("manifold", crowd), scene.path("state"), scene.path("cache"));
+    let stdin = format!(
+        r#"{{"cniVersion":"1.0.0","name":"meta","type":"manifold","stateDir":{state:?},"cniDir":{cache:?},"delegates":[{network}]}}"#
+    );
+    contender(name, Plugin::new(scene, env!("CARGO_BIN_EXE_manifold").into(), stdin))
+}
+
+fn contender(name: &str, plugin: Plugin) -> Contender {
+    let adding = Rc::new(plugin);
+    let deleting = Rc::clone(&adding);
+    Contender {
+        name: name.into(),
+        add: Box::new(move || adding.run("ADD")),
+        del: Box::new(move || deleting.run("DEL")),
+    }
+}
+
+/// The reference plugin, asked only which versions it knows.
+pub(crate) fn version_of_reference(scene: &Scene) -> Contender {
+    version("reference", Plugin::new(scene, format!("{REFERENCE}/macvlan"), version_request()))
+}
+
+/// Manifold, asked the same.
+pub(crate) fn version_of_manifold(scene: &Scene) -> Contender {
+    version("manifold", Plugin::new(scene, env!("CARGO_BIN_EXE_manifold").into(), version_request()))
+}
+
+fn version(name: &str, plugin: Plugin) -> Contender {
+    Contender { name: name.into(), add: Box::new(move || plugin.run("VERSION")), del: Box::new(|| ()) }
+}
+
+fn version_request() -> String {
+    r#"{"cniVersion":"1.0.0"}"#.into()
+}
+
+impl Plugin {
+    fn new(scene: &Scene, program: String, stdin: String) -> Self {
+        Self { program, stdin, pod: scene.pod() }
+    }
+
+    fn run(&self, verb: &str) {
+        #[allow(clippy::disallowed_methods, reason = "the measured process")]
+        let mut child = Command::new(&self.program)
+            .env_clear()
+            .env("CNI_COMMAND", verb)
+            .env("CNI_CONTAINERID", "process")
+            .env("CNI_NETNS", self.pod.path().as_str())
+            .env("CNI_IFNAME", "eth0")
+            .env("CNI_PATH", REFERENCE)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Not every verb reads it; whether the call succeeded is seen below.
+        drop(child.stdin.take().unwrap().write_all(self.stdin.as_bytes()));
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{} {verb}: {said}", self.program);
+    }
+}

@@ -1,0 +1,65 @@
+//! Contenders take turns, so that whatever else the machine does meets all of them alike.
+
+use std::time::{Duration, Instant};
+
+/// Rounds before the first that counts.
+const WARM_UP: usize = 3;
+
+/// Someone who makes attachments and takes them down, every time the same.
+pub(crate) struct Contender {
+    pub(crate) name: String,
+    pub(crate) add: Box<dyn FnMut()>,
+    pub(crate) del: Box<dyn FnMut()>,
+}
+
+/// Everybody's times, sorted.
+pub(crate) struct Times(Vec<Lane>);
+
+struct Lane {
+    name: String,
+    adds: Vec<Duration>,
+    dels: Vec<Duration>,
+}
+
+/// A contender and its times for one verb, sorted.
+pub(crate) type Row<'a> = (&'a str, &'a [Duration]);
+
+impl Times {
+    pub(crate) fn adds(&self) -> Vec<Row<'_>> {
+        self.0.iter().map(|lane| (lane.name.as_str(), lane.adds.as_slice())).collect()
+    }
+
+    pub(crate) fn dels(&self) -> Vec<Row<'_>> {
+        self.0.iter().map(|lane| (lane.name.as_str(), lane.dels.as_slice())).collect()
+    }
+}
+
+/// Lets the contenders take turns; each round begins with another one.
+pub(crate) fn race(rounds: usize, mut contenders: Vec<Contender>) -> Times {
+    let lane = |c: &Contender| Lane { name: c.name.clone(), adds: Vec::new(), dels: Vec::new() };
+    let mut lanes: Vec<Lane> = contenders.iter().map(lane).collect();
+    for round in 0..WARM_UP + rounds {
+        let count = contenders.len();
+        for turn in 0..count {
+            let number = (round + turn) % count;
+            let (contender, lane) = (&mut contenders[number], &mut lanes[number]);
+            let add = timed(&mut contender.add);
+            let del = timed(&mut contender.del);
+            if round >= WARM_UP {
+                lane.adds.push(add);
+                lane.dels.push(del);
+            }
+        }
+    }
+    for lane in &mut lanes {
+        lane.adds.sort_unstable();
+        lane.dels.sort_unstable();
+    }
+    Times(lanes)
+}
+
+fn timed(work: &mut dyn FnMut()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}

@@ -1,0 +1,43 @@
+//! Which attachments a verb is about.
+
+use crate::model::{Attachment, IfName, NetworkName, Owner};
+
+/// A choice among attachments.
+///
+/// Manifold may be called as itself, and play the part of a single plugin beside that, on one node and for one sandbox;
+/// what a verb says in one role is not about what was made in the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All that Manifold made as itself.
+    Own,
+    /// All, in whatever role, for people who tidy up by hand.
+    Any,
+    /// Of all, the ones with these interface names.
+    Interfaces(Vec<IfName>),
+    /// The one it made as a single plugin for this interface, under whatever network's name.
+    StandaloneInterface(IfName),
+    /// All it made as a single plugin for this network.
+    StandaloneNetwork(NetworkName),
+}
+
+impl Scope {
+    /// Whether an attachment is meant.
+    pub fn covers(&self, attachment: &Attachment) -> bool {
+        match (self, &attachment.standalone) {
+            (Self::Own, None) | (Self::Any, _) => true,
+            (Self::Interfaces(names), _) => names.contains(&attachment.owner.ifname),
+            (Self::StandaloneInterface(name), Some(_)) => *name == attachment.owner.ifname,
+            (Self::StandaloneNetwork(network), Some(called)) => network == called,
+            (Self::Own, Some(_)) | (Self::StandaloneInterface(_) | Self::StandaloneNetwork(_), None) => false,
+        }
+    }
+
+    /// Whether an entry is meant of which only the owner is known.
+    pub(super) fn may_cover(&self, owner: &Owner) -> bool {
+        match self {
+            Self::Own | Self::Any | Self::StandaloneNetwork(_) => true,
+            Self::Interfaces(names) => names.contains(&owner.ifname),
+            Self::StandaloneInterface(name) => *name == owner.ifname,
+        }
+    }
+}

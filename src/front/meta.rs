@@ -1,0 +1,166 @@
+//! The verbs where this program is itself: several networks for a pod.
+
+use std::collections::BTreeMap;
+
+use super::catalogue::Catalogue;
+use super::inherited::Inheritance;
+use super::machine::Machine;
+use super::pod::{self, Found};
+use super::publish::Publisher;
+use super::readiness;
+use super::wish::{Asker, wish};
+use crate::engine::ports::Cluster;
+use crate::engine::scope::Scope;
+use crate::engine::{add, check, del, gc, status};
+use crate::model::args::CniArgs;
+use crate::model::call::{Config, Leaving, Sandbox};
+use crate::model::fault::Outcome;
+use crate::model::pod::Pod;
+use crate::model::settings::{Places, Settings};
+use crate::model::{Attachment, CniResult, FaultKind, NetnsPath, Network, Owner, Role, dialect};
+use crate::plan::resolve::{self, resolve};
+
+pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
+    let settings = Settings::read(&config.object, config.name.as_str())?;
+    readiness::wait(settings.readiness_file.as_deref())?;
+    let cluster = super::machine::cluster(&settings)?;
+    let cluster = cluster.as_deref();
+    let pod = match pod::find(config, &sandbox.args, cluster)? {
+        Found::Missing => return dialect::write(&pod::no_result(sandbox), config.version),
+        Found::Unnamed => None,
+        Found::Pod(pod) => Some(pod),
+    };
+    let publisher = Publisher::new(cluster, pod.as_ref());
+    let ground = Ground { settings: &settings, config, cluster };
+    let asked = ground.attachments(&Target::of(sandbox), pod.as_ref());
+    let attachments = asked.inspect_err(|fault| publisher.refused(fault))?;
+    let machine = Machine::new(&settings.places, &config.plugin_dirs);
+    let made = add::add(&machine.node(), attachments).inspect_err(|fault| publisher.failed(fault))?;
+    let answer = made.iter().find(|a| a.attachment.role == Role::Default).map(|a| &a.result);
+    // What cannot be told must not be: before 0.3.0 a result has no place for an interface without an address. And a pod
+    // whose networks nobody can see is not attached. Either way the runtime will try again.
+    let reply = dialect::write(answer.unwrap_or(&CniResult::default()), config.version);
+    reply.and_then(|reply| publisher.attached(&made).map(|()| reply)).map_err(|fault| {
+        let undone = detach(&machine, sandbox, config);
+        fault.along_with(undone.err())
+    })
+}
+
+fn detach(machine: &Machine, sandbox: &Sandbox, config: &Config) -> Outcome<()> {
+    let leaving = Leaving {
+        owner: sandbox.owner.clone(),
+        netns: Some(sandbox.netns.clone()),
+        args: sandbox.args.clone(),
+    };
+    del_with(machine, &leaving, config)
+}
+
+pub(super) fn del(leaving: &Leaving, config: &Config) -> Outcome<()> {
+    let places = Places::read_forgiving(&config.object);
+    let machine = Machine::new(&places, &config.plugin_dirs);
+    let known = machine.knows(&leaving.owner.container);
+    let done = del_with(&machine, leaving, config);
+    let inherited = Inheritance { machine: &machine, places: &places, leaving, known };
+    match (done, inherited.take_down()) {
+        (Ok(()), taken) => taken,
+        (Err(fault), taken) => Err(fault.along_with(taken.err())),
+    }
+}
+
+fn del_with(machine: &Machine, leaving: &Leaving, config: &Config) -> Outcome<()> {
+    let configured = || as_configured(leaving, config).unwrap_or_default();
+    let detach = del::Detach {
+        container: &leaving.owner.container,
+        scope: Scope::Own,
+        configured: &configured,
+        netns: leaving.netns.as_ref(),
+        unrecorded: del::Unrecorded::Skip,
+    };
+    del::del(&machine.node(), &detach).map(super::log::left_behind)
+}
+
+/// The attachments as today's configuration would make them, for want of their records.
+fn as_configured(leaving: &Leaving, config: &Config) -> Outcome<Vec<Attachment>> {
+    let settings = Settings::read(&config.object, config.name.as_str())?;
+    let cluster = super::machine::cluster(&settings)?;
+    let pod = match pod::find(config, &leaving.args, cluster.as_deref()) {
+        Ok(Found::Pod(pod)) => Some(pod),
+        Ok(Found::Missing | Found::Unnamed) | Err(_) => None,
+    };
+    let target = Target { owner: &leaving.owner, netns: leaving.netns.as_ref(), args: &leaving.args };
+    Ground { settings: &settings, config, cluster: cluster.as_deref() }.attachments(&target, pod.as_ref())
+}
+
+pub(super) fn check(sandbox: &Sandbox, config: &Config) -> Outcome<()> {
+    let machine = Machine::new(&Places::read_forgiving(&config.object), &config.plugin_dirs);
+    let owners = std::slice::from_ref(&sandbox.owner);
+    check::check(&machine.node(), &sandbox.owner.container, &Scope::Own, owners)
+}
+
+pub(super) fn gc(config: &Config, valid: &[Owner]) -> Outcome<()> {
+    let settings = Settings::read(&config.object, config.name.as_str())?;
+    let networks: Vec<Network> = match &settings.cluster_network {
+        None => settings.delegates.clone(),
+        Some(value) => {
+            let cluster = super::machine::cluster(&settings)?;
+            vec![Catalogue::new(&settings, cluster.as_deref()).configured(value)?.network]
+        }
+    };
+    gc::gc(&Machine::new(&settings.places, &config.plugin_dirs).node(), &Scope::Own, valid, &networks)
+}
+
+pub(super) fn status(config: &Config) -> Outcome<()> {
+    let settings = Settings::read(&config.object, config.name.as_str())?;
+    readiness::look(settings.readiness_file.as_deref())?;
+    let cluster = super::machine::cluster(&settings)?;
+    // A sandbox of our own: STATUS is not to wait for another that is being worked on.
+    let owner =
+        Owner { container: format!("status-{}", std::process::id()).parse()?, ifname: "eth0".parse()? };
+    let target = Target { owner: &owner, netns: None, args: &CniArgs::default() };
+    let ground = Ground { settings: &settings, config, cluster: cluster.as_deref() };
+    let attachments = ground.attachments(&target, None).map_err(|fault| {
+        if fault.kind() == FaultKind::Absent { fault.recast(FaultKind::Unavailable) } else { fault }
+    })?;
+    status::status(&Machine::new(&settings.places, &config.plugin_dirs).node(), attachments, &owner.container)
+}
+
+/// What a call stands on.
+struct Ground<'a> {
+    settings: &'a Settings,
+    config: &'a Config,
+    cluster: Option<&'a dyn Cluster>,
+}
+
+impl Ground<'_> {
+    /// The attachments that configuration and pod ask for.
+    fn attachments(&self, target: &Target<'_>, pod: Option<&Pod>) -> Outcome<Vec<Attachment>> {
+        let none = BTreeMap::new();
+        let asker = Asker {
+            namespace: pod.map(|pod| pod.name.namespace.as_str()),
+            annotations: pod.map_or(&none, |pod| &pod.annotations),
+            ifname: &target.owner.ifname,
+        };
+        let catalogue = Catalogue::new(self.settings, self.cluster);
+        let wish = wish(&asker, self.config, &catalogue)?;
+        let sandbox = resolve::Sandbox {
+            container: target.owner.container.clone(),
+            netns: target.netns.cloned(),
+            args: target.args.tidied(),
+            standalone: None,
+        };
+        resolve(&sandbox, wish)
+    }
+}
+
+/// The sandbox a call is about.
+struct Target<'a> {
+    owner: &'a Owner,
+    netns: Option<&'a NetnsPath>,
+    args: &'a CniArgs,
+}
+
+impl<'a> Target<'a> {
+    fn of(sandbox: &'a Sandbox) -> Self {
+        Self { owner: &sandbox.owner, netns: Some(&sandbox.netns), args: &sandbox.args }
+    }
+}

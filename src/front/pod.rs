@@ -1,0 +1,59 @@
+//! The pod a call is about.
+
+use crate::engine::ports::Cluster;
+use crate::model::args::CniArgs;
+use crate::model::call::{Config, Sandbox};
+use crate::model::fault::{Fault, Outcome};
+use crate::model::pod::{Pod, PodName};
+use crate::model::result::{Interface, IpConfig};
+use crate::model::{CniResult, FaultKind};
+
+/// What is known of the pod.
+pub(super) enum Found {
+    /// The runtime names none, or there is no cluster to ask.
+    Unnamed,
+    /// The cluster knows no such pod (any more).
+    Missing,
+    /// Here it is.
+    Pod(Pod),
+}
+
+/// Finds the pod: its annotations come with the call if the runtime hands them over, else from the cluster.
+///
+/// # Errors
+/// The cluster could not be asked, or knows another pod of that name.
+pub(super) fn find(config: &Config, args: &CniArgs, cluster: Option<&dyn Cluster>) -> Outcome<Found> {
+    let name = PodName::of(args);
+    if let Some(annotations) = Pod::annotations_given(&config.runtime_config)? {
+        let name =
+            name.unwrap_or(PodName { namespace: "default".to_owned(), name: String::new(), uid: None });
+        return Ok(Found::Pod(Pod { name, annotations }));
+    }
+    let (Some(name), Some(cluster)) = (name, cluster) else { return Ok(Found::Unnamed) };
+    let Some(pod) = cluster.pod(&name)? else { return Ok(Found::Missing) };
+    match (&name.uid, &pod.name.uid) {
+        // The kubelet's own UID of a static pod is not the API server's.
+        (Some(expected), Some(got)) if expected != got && !pod.is_static() => Err(Fault::new(
+            FaultKind::TryLater,
+            format!("expected pod UID {expected:?} but got {got:?} from Kube API"),
+        )
+        .remedy("the pod was replaced by another of its name: the runtime will call for that one")),
+        _ => Ok(Found::Pod(pod)),
+    }
+}
+
+/// The result for a pod that is gone: the runtime is about to take it down, and only wants an answer.
+pub(super) fn no_result(sandbox: &Sandbox) -> CniResult {
+    let interface = Interface {
+        name: sandbox.owner.ifname.to_string(),
+        sandbox: sandbox.netns.to_string(),
+        ..Interface::default()
+    };
+    let nowhere = std::net::Ipv4Addr::UNSPECIFIED.into();
+    let ips = ipnetwork::IpNetwork::new(nowhere, 0).map(|address| IpConfig {
+        interface: None,
+        address,
+        gateway: Some(nowhere),
+    });
+    CniResult { interfaces: vec![interface], ips: ips.into_iter().collect(), ..CniResult::default() }
+}

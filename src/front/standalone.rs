@@ -1,0 +1,90 @@
+//! The verbs where this program plays the part of one native plugin: its network is the configuration itself.
+
+use super::machine::Machine;
+use crate::engine::scope::Scope;
+use crate::engine::{add, check, del, gc, status};
+use crate::model::args::CniArgs;
+use crate::model::call::{Config, Leaving, Sandbox};
+use crate::model::fault::Outcome;
+use crate::model::settings::Places;
+use crate::model::{Attachment, NetnsPath, Network, Owner, dialect};
+use crate::plan::resolve::{self, First, Named, Wish, resolve};
+
+pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
+    let attachments = attachments(config, &sandbox.owner, Some(&sandbox.netns), &sandbox.args)?;
+    let machine = machine(config);
+    let made = add::add(&machine.node(), attachments)?;
+    let answer = made.into_iter().next().map(|a| a.result).unwrap_or_default();
+    dialect::write(&answer, config.version).map_err(|fault| {
+        // What cannot be told must not be: before 0.3.0 a result has no place for an interface without an address.
+        let detach = del::Detach {
+            container: &sandbox.owner.container,
+            scope: Scope::StandaloneInterface(sandbox.owner.ifname.clone()),
+            configured: &Vec::new,
+            netns: None,
+            unrecorded: del::Unrecorded::Skip,
+        };
+        fault.along_with(del::del(&machine.node(), &detach).err())
+    })
+}
+
+pub(super) fn del(leaving: &Leaving, config: &Config) -> Outcome<()> {
+    let configured =
+        || attachments(config, &leaving.owner, leaving.netns.as_ref(), &leaving.args).unwrap_or_default();
+    let detach = del::Detach {
+        container: &leaving.owner.container,
+        scope: Scope::StandaloneInterface(leaving.owner.ifname.clone()),
+        configured: &configured,
+        netns: leaving.netns.as_ref(),
+        unrecorded: del::Unrecorded::Trace,
+    };
+    del::del(&machine(config).node(), &detach).map(super::log::left_behind)
+}
+
+pub(super) fn check(sandbox: &Sandbox, config: &Config) -> Outcome<()> {
+    let scope = Scope::StandaloneInterface(sandbox.owner.ifname.clone());
+    let owners = std::slice::from_ref(&sandbox.owner);
+    check::check(&machine(config).node(), &sandbox.owner.container, &scope, owners)
+}
+
+pub(super) fn gc(config: &Config, valid: &[Owner]) -> Outcome<()> {
+    gc::gc(&machine(config).node(), &Scope::StandaloneNetwork(config.name.clone()), valid, &[])
+}
+
+pub(super) fn status(config: &Config) -> Outcome<()> {
+    // A sandbox of our own: STATUS is not to wait for another that is being worked on.
+    let owner =
+        Owner { container: format!("status-{}", std::process::id()).parse()?, ifname: "eth0".parse()? };
+    let attachments = attachments(config, &owner, None, &CniArgs::default())?;
+    status::status(&machine(config).node(), attachments, &owner.container)
+}
+
+fn machine(config: &Config) -> Machine {
+    Machine::new(&Places::read_forgiving(&config.object), &config.plugin_dirs)
+}
+
+/// The one attachment that the configuration asks for.
+fn attachments(
+    config: &Config,
+    owner: &Owner,
+    netns: Option<&NetnsPath>,
+    args: &CniArgs,
+) -> Outcome<Vec<Attachment>> {
+    let mut object = config.object.clone();
+    // The result of an earlier plugin of the runtime's chain is no part of the configuration.
+    object.remove("prevResult");
+    let network = Network::parse(&object.to_bytes(), None)?;
+    let sandbox = resolve::Sandbox {
+        container: owner.container.clone(),
+        netns: netns.cloned(),
+        args: args.clone(),
+        standalone: Some(config.name.clone()),
+    };
+    let default = First {
+        named: Named { label: network.name.to_string(), network },
+        ifname: owner.ifname.clone(),
+        capabilities: config.runtime_config.clone(),
+        selection: None,
+    };
+    resolve(&sandbox, Wish { default: Some(default), ..Wish::default() })
+}

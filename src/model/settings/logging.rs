@@ -1,0 +1,113 @@
+//! Where and how much is logged.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::model::fault::Outcome;
+use crate::model::object::Object;
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Nothing but what ends the program.
+    #[default]
+    Panic,
+    /// Failures.
+    Error,
+    /// One line per call.
+    Verbose,
+    /// Everything.
+    Debug,
+}
+
+/// Where and how much is logged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// How much; key `logLevel`. An unknown word leaves it as it is.
+    pub level: Level,
+    /// Whether lines go to standard error; key `logToStderr`, true unless said otherwise.
+    pub quiet_stderr: bool,
+    /// The file lines go to; key `logFile`.
+    pub file: Option<LogFile>,
+}
+
+/// A log file, and when it is replaced; key `logOptions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Size at which it is replaced, in MiB; `maxSize`.
+    pub max_size: u64,
+    /// How many replaced ones are kept; `maxBackups`.
+    pub max_backups: usize,
+    /// How long replaced ones are kept, in days; `maxAge`.
+    pub max_age: u64,
+    /// Whether replaced ones are compressed; `compress`.
+    pub compress: bool,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    loglevel: Option<String>,
+    logtostderr: Option<bool>,
+    logfile: Option<PathBuf>,
+    #[serde(default)]
+    logoptions: Options,
+}
+
+#[derive(Deserialize, Default)]
+struct Options {
+    maxsize: Option<u64>,
+    maxbackups: Option<usize>,
+    maxage: Option<u64>,
+    compress: Option<bool>,
+}
+
+impl Logging {
+    /// Reads where and how much is logged.
+    ///
+    /// # Errors
+    /// A value of the wrong type.
+    pub fn read(object: &Object) -> Outcome<Self> {
+        let keys: Keys = object.decode("Manifold's configuration")?;
+        let options = keys.logoptions;
+        let file = keys.logfile.filter(|path| !path.as_os_str().is_empty()).map(|path| LogFile {
+            path,
+            max_size: options.maxsize.filter(|n| *n > 0).unwrap_or(100),
+            max_backups: options.maxbackups.unwrap_or(5),
+            max_age: options.maxage.unwrap_or(5),
+            compress: options.compress.unwrap_or(true),
+        });
+        let level = keys.loglevel.unwrap_or_default();
+        Ok(Self { level: Level::read(&level), quiet_stderr: keys.logtostderr == Some(false), file })
+    }
+}
+
+impl Level {
+    fn read(word: &str) -> Self {
+        match word.to_ascii_lowercase().as_str() {
+            "debug" => Self::Debug,
+            "verbose" => Self::Verbose,
+            "error" => Self::Error,
+            _ => Self::Panic,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_have_the_defaults_of_the_peer() {
+        let read = |text: &str| Logging::read(&Object::parse(text.as_bytes(), "the test").unwrap()).unwrap();
+
+        assert_eq!(read("{}"), Logging::default());
+        let logging = read(
+            r#"{"LogFile":"/x","logLevel":"Debug","logToStderr":false,"logOptions":{"maxAge":1,"compress":false}}"#,
+        );
+        let file = LogFile { path: "/x".into(), max_size: 100, max_backups: 5, max_age: 1, compress: false };
+        assert_eq!(logging, Logging { level: Level::Debug, quiet_stderr: true, file: Some(file) });
+    }
+}

@@ -1,0 +1,80 @@
+//! Where things are on the node.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::model::fault::{Fault, FaultKind, Outcome};
+use crate::model::object::Object;
+
+/// Where plugins are found before `CNI_PATH` is searched.
+pub const BIN_DIR: &str = "/opt/cni/bin";
+/// Where networks are found by name.
+pub const NETWORKS_DIR: &str = "/etc/cni/multus/net.d";
+/// Where results of plugins are kept, as the reference library does.
+pub const CACHE_DIR: &str = "/var/lib/cni/multus";
+/// Where records are kept.
+pub const STATE_DIR: &str = "/var/lib/cni/manifold";
+/// Where things are on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// Directory of plugins, searched before `CNI_PATH`; key `binDir`.
+    pub bin_dir: PathBuf,
+    /// Directory of networks; key `confDir`.
+    pub networks_dir: PathBuf,
+    /// Directory of plugins' cached results; key `cniDir`.
+    pub cache_dir: PathBuf,
+    /// Directory of records; key `stateDir`.
+    pub state_dir: PathBuf,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            bin_dir: BIN_DIR.into(),
+            networks_dir: NETWORKS_DIR.into(),
+            cache_dir: CACHE_DIR.into(),
+            state_dir: STATE_DIR.into(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    bindir: Option<PathBuf>,
+    confdir: Option<PathBuf>,
+    cnidir: Option<PathBuf>,
+    statedir: Option<PathBuf>,
+}
+
+impl Places {
+    /// Reads where things are.
+    ///
+    /// # Errors
+    /// A directory that is no absolute path.
+    pub fn read(object: &Object) -> Outcome<Self> {
+        let keys: Keys = object.decode("Manifold's configuration")?;
+        let standard = Self::default();
+        Ok(Self {
+            bin_dir: absolute("binDir", keys.bindir, standard.bin_dir)?,
+            networks_dir: absolute("confDir", keys.confdir, standard.networks_dir)?,
+            cache_dir: absolute("cniDir", keys.cnidir, standard.cache_dir)?,
+            state_dir: absolute("stateDir", keys.statedir, standard.state_dir)?,
+        })
+    }
+
+    /// As [`Places::read`], for a DEL that must succeed whatever the configuration says: what is wrong is as if absent.
+    pub fn read_forgiving(object: &Object) -> Self {
+        Self::read(object).unwrap_or_default()
+    }
+}
+
+fn absolute(key: &str, given: Option<PathBuf>, standard: PathBuf) -> Outcome<PathBuf> {
+    match given.filter(|path| !path.as_os_str().is_empty()) {
+        None => Ok(standard),
+        Some(path) if path.is_absolute() => Ok(path),
+        Some(path) => {
+            Err(Fault::new(FaultKind::Config, format!("{key:?} is {path:?}")).remedy("give an absolute path"))
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! A real container runtime runs pods with Manifold as their CNI plugin: Debian's containerd with runc, spoken to as a
+//! kubelet does, on a throw-away node. Nothing of it touches the machine's own containerd, files or network.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test may panic, and starts programs"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/scene.rs"]
+mod scene;
+
+mod cell;
+mod cgroup;
+mod configuration;
+mod image;
+mod killed;
+mod pods;
+mod protocol;
+mod runtime;
+
+/// The messages of `proto/cri/v1/api.proto`.
+#[rustfmt::skip]
+#[allow(clippy::allow_attributes_without_reason, unreachable_pub, dead_code, reason = "generated, see `protocol`")]
+mod cri;
