@@ -25,7 +25,6 @@ use manifold::engine::check::check;
 use manifold::engine::del::{Detach, Unrecorded, del};
 use manifold::engine::scope::Scope;
 use manifold::engine::{Node, gc};
-use manifold::host::cache::ResultCache;
 use manifold::host::exec::Plugins;
 use manifold::host::hands::HostHands;
 use manifold::host::journal::FileJournal;
@@ -140,7 +139,7 @@ fn on_the_real_node(story: &[Event]) -> Vec<Picture> {
         let sockets = Rc::new(Sockets::default());
         let plugins = Rc::new(Plugins::new(Vec::new(), Vec::new(), Duration::from_secs(1)));
         let probe = HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins));
-        let hands = HostHands::new(sockets, plugins, ResultCache::new(&scene.path("cache")));
+        let hands = HostHands::new(sockets, plugins, &scene.path("cache"));
         let journal = FileJournal::new(scene.path("state"));
         let node = Node { probe: &probe, hands: &hands, journal: &journal };
         let answer = happen(&node, *event, &attachments).err().map(|fault| fault.kind());

@@ -8,6 +8,7 @@ pub mod check;
 mod claim;
 pub mod del;
 pub mod gc;
+pub mod inherit;
 pub mod ports;
 pub mod record;
 pub mod scope;

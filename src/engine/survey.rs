@@ -71,6 +71,6 @@ impl Read {
 
     /// Steps whose undoing removes whatever such an attachment may have left, for when its record is lost.
     pub fn traces(&self) -> Vec<Step> {
-        self.wanted.iter().flat_map(|w| w.traces()).chain(chain::cache(&self.attachment.network)).collect()
+        self.wanted.iter().flat_map(|w| w.traces()).chain(chain::cache(&self.attachment)).collect()
     }
 }

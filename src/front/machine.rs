@@ -7,13 +7,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::engine::Node;
-use crate::engine::ports::Cluster;
-use crate::host::cache::ResultCache;
+use crate::engine::ports::{Cluster, Journal};
 use crate::host::exec::Plugins;
 use crate::host::hands::HostHands;
 use crate::host::journal::FileJournal;
 use crate::host::netlink::Sockets;
 use crate::host::probe::HostProbe;
+use crate::model::ContainerId;
 use crate::model::fault::Outcome;
 use crate::model::settings::{Places, Settings};
 
@@ -37,9 +37,14 @@ impl Machine {
         let plugins = Rc::new(Plugins::new(path, environment(), PLUGIN_LIMIT));
         Self {
             probe: HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins)),
-            hands: HostHands::new(sockets, plugins, ResultCache::new(&places.cache_dir)),
+            hands: HostHands::new(sockets, plugins, &places.cache_dir),
             journal: FileJournal::new(&places.state_dir),
         }
+    }
+
+    /// Whether anything of a sandbox is on record.
+    pub(super) fn knows(&self, container: &ContainerId) -> bool {
+        self.journal.entries(container).is_ok_and(|entries| !entries.is_empty())
     }
 
     /// The node as the verbs see it.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::catalogue::Catalogue;
+use super::inherited::Inheritance;
 use super::machine::Machine;
 use super::pod::{self, Found};
 use super::publish::Publisher;
@@ -56,7 +57,14 @@ fn detach(machine: &Machine, sandbox: &Sandbox, config: &Config) -> Outcome<()> 
 
 pub(super) fn del(leaving: &Leaving, config: &Config) -> Outcome<()> {
     let places = Places::read_forgiving(&config.object);
-    del_with(&Machine::new(&places, &config.plugin_dirs), leaving, config)
+    let machine = Machine::new(&places, &config.plugin_dirs);
+    let known = machine.knows(&leaving.owner.container);
+    let done = del_with(&machine, leaving, config);
+    let inherited = Inheritance { machine: &machine, places: &places, leaving, known };
+    match (done, inherited.take_down()) {
+        (Ok(()), taken) => taken,
+        (Err(fault), taken) => Err(fault.along_with(taken.err())),
+    }
 }
 
 fn del_with(machine: &Machine, leaving: &Leaving, config: &Config) -> Outcome<()> {

@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod cli;
+mod inherited;
 mod log;
 mod machine;
 mod meta;

@@ -17,7 +17,7 @@ use crate::model::args::CniArgs;
 use crate::model::dialect;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::{
-    Attachment, CniResult, CniVersion, NetnsPath, Network, NetworkName, Object, Owner, object,
+    Attachment, CniResult, CniVersion, ContainerId, NetnsPath, Network, NetworkName, Object, Owner, object,
 };
 
 /// What the library calls the layout of its files.
@@ -26,6 +26,9 @@ const KIND: &str = "cniCacheV1";
 /// The directory new files are written in. The library reads every file beside the cached ones, whatever its name,
 /// but no directory.
 const NURSERY: &str = ".manifold";
+
+/// Most attachments of one container that are looked for.
+const MAX_OF_CONTAINER: usize = 1024;
 
 /// The cached results under one cache directory.
 #[derive(Debug, Clone)]
@@ -92,7 +95,7 @@ impl ResultCache {
             netns: netns.map(NetnsPath::to_string).unwrap_or_default(),
             cni_args: args.pairs().to_vec(),
             capability_args: capabilities.clone(),
-            result: Some(dialect::raw(result, network.version)?),
+            result: sayable(result, network.version)?,
         };
         let name = name(owner, &network.name);
         let bytes = serde_json::to_vec(&file).map_err(|cause| unusable("write", &name, cause))?;
@@ -113,6 +116,39 @@ impl ResultCache {
         };
         let file: Option<CacheFile> = serde_json::from_slice(&bytes).ok();
         Ok(file.filter(|file| file.is_of(owner, network)).and_then(|file| file.into_cached(network)))
+    }
+
+    /// The attachments of a container that the cache knows of, by interface. Files that are not the library's are passed
+    /// over.
+    ///
+    /// # Errors
+    /// The directory is there and cannot be read.
+    pub fn of_container(&self, container: &ContainerId) -> Outcome<Vec<(Owner, NetworkName)>> {
+        let failed = |cause| unusable("look for", container.as_str(), cause);
+        let listing = match fs::read_dir(&self.results) {
+            Ok(listing) => listing,
+            Err(error) if is_no_file(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut found = Vec::new();
+        let part = format!("-{container}-");
+        for entry in listing {
+            let name = entry.map_err(failed)?.file_name();
+            if !name.to_string_lossy().contains(&part) {
+                continue;
+            }
+            let Ok(bytes) = read_bounded(&self.results.join(&name)) else { continue };
+            let Ok(file) = serde_json::from_slice::<CacheFile>(&bytes) else { continue };
+            let owner = file.if_name.parse().map(|ifname| Owner { container: container.clone(), ifname });
+            if let (Ok(owner), Ok(network)) = (owner, file.network_name.parse())
+                && file.is_of(&owner, &network)
+            {
+                found.push((owner, network));
+            }
+        }
+        found.sort();
+        found.truncate(MAX_OF_CONTAINER);
+        Ok(found)
     }
 
     /// Forgets an attachment to this network. One that is not there is forgotten already.
@@ -164,6 +200,15 @@ impl CacheFile {
             capabilities: self.capability_args,
             result: self.result.and_then(|raw| dialect::read(raw.get().as_bytes(), version).ok()),
         })
+    }
+}
+
+/// The result in the network's version. The oldest have no words for a result without addresses; nor do they tell a
+/// plugin of it.
+fn sayable(result: &CniResult, version: CniVersion) -> Outcome<Option<Box<RawValue>>> {
+    match dialect::raw(result, version) {
+        Err(fault) if fault.kind() == FaultKind::Version => Ok(None),
+        said => said.map(Some),
     }
 }
 
@@ -325,6 +370,37 @@ mod tests {
         let got = cache.get(&it.owner, &it.network.name).unwrap().unwrap();
 
         assert_eq!((got.config.as_slice(), got.result), (CONFIG.as_bytes(), None));
+    }
+
+    #[test]
+    fn what_the_oldest_versions_have_no_words_for_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, mut it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
+        it.network = Network::parse(br#"{"name":"old","type":"macvlan"}"#, None).unwrap();
+
+        cache.put(&it, None, &CniResult::default()).unwrap();
+
+        let got = cache.get(&it.owner, &it.network.name).unwrap().unwrap();
+        assert_eq!(
+            (got.config.as_slice(), got.result),
+            (br#"{"name":"old","type":"macvlan"}"#.as_slice(), None)
+        );
+    }
+
+    #[test]
+    fn the_attachments_of_a_container_are_found_among_all_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = ResultCache::new(dir.path());
+        assert_eq!(cache.of_container(&"c1".parse().unwrap()).unwrap(), []);
+        for (container, ifname) in [("c1", "net1"), ("c1", "eth0"), ("c1-net1", "eth0"), ("c2", "eth0")] {
+            cache.put(&attachment(container, ifname), None, &result()).unwrap();
+        }
+        fs::write(dir.path().join("results/blue-net-c1-net9"), "{").unwrap();
+
+        let found = cache.of_container(&"c1".parse().unwrap()).unwrap();
+
+        let names: Vec<&str> = found.iter().map(|(owner, _)| owner.ifname.as_str()).collect();
+        assert_eq!(names, ["eth0", "net1"]);
     }
 
     #[test]

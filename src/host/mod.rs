@@ -9,4 +9,5 @@ pub mod journal;
 pub mod lock;
 pub mod netlink;
 pub mod netns;
+pub mod peer;
 pub mod probe;

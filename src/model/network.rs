@@ -256,6 +256,26 @@ impl Network {
         })
     }
 
+    /// The configuration as one text, with what was injected into its plugins since it was read: a list where it was
+    /// written as one, or where how it was written is not known any more.
+    ///
+    /// # Errors
+    /// A value that JSON cannot hold.
+    pub fn to_object(&self) -> Outcome<Object> {
+        let written: Option<Object> = serde_json::from_str(self.source.get()).ok();
+        let mut whole = match (written, self.plugins.as_slice()) {
+            (Some(written), [alone]) if written.find("plugins").is_none() => alone.object().clone(),
+            (written, plugins) => {
+                let mut list = written.unwrap_or_default();
+                list.put("plugins", plugins)?;
+                list
+            }
+        };
+        whole.put("cniVersion", &self.version)?;
+        whole.put("name", &self.name)?;
+        Ok(whole)
+    }
+
     /// Appends the plugin of a file beside the list, unless the list wants to be left alone
     /// (`loadOnlyInlinedPlugins`).
     pub fn append(&mut self, plugin: PluginConf) {

@@ -2,7 +2,7 @@
 
 use super::kind::{Ask, Wanted};
 use super::kinds;
-use super::step::{CacheStep, DefaultRouteStep, Step};
+use super::step::{CacheStep, DefaultRouteStep, ExecStep, Step, Yields};
 use crate::model::args::CniArgs;
 use crate::model::attachment::Routing;
 use crate::model::fault::Outcome;
@@ -35,7 +35,8 @@ pub fn unknown(owner: &Owner, netns: Option<&NetnsPath>) -> Outcome<Attachment> 
         owner: owner.clone(),
         netns: netns.cloned(),
         role: Role::Additional,
-        standalone: None,
+        // Its caches are not known by this name: nothing is to be removed from them.
+        standalone: Some("unknown".parse()?),
         label: "its record is lost".to_owned(),
         network: Network::parse(br#"{"name":"unknown","type":"macvlan"}"#, None)?,
         args: CniArgs::default(),
@@ -54,11 +55,21 @@ pub fn tail(attachment: &Attachment) -> Vec<Step> {
     let routing = &attachment.routing;
     let routes =
         (!routing.is_usual()).then(|| Step::DefaultRoute(DefaultRouteStep { routing: routing.clone() }));
-    routes.into_iter().chain(cache(&attachment.network)).collect()
+    routes.into_iter().chain(cache(attachment)).collect()
 }
 
-/// The step that keeps the result of a chain in which a plugin is run: such plugins, and programs beside them, expect
-/// what the reference library leaves.
-pub fn cache(network: &Network) -> Option<Step> {
-    run_as_processes(network).next().map(|_| Step::Cache(CacheStep { network: network.name.clone() }))
+/// The steps that undo what another program made by running the plugins of an attachment's network.
+pub fn inherited(attachment: &Attachment) -> Vec<Step> {
+    let each = attachment.network.plugins.iter().map(|conf| {
+        Step::Exec(ExecStep { program: conf.kind().clone(), conf: conf.clone(), yields: Yields::Result })
+    });
+    each.chain(cache(attachment)).collect()
+}
+
+/// The step that keeps the result. Plugins that are run, and programs beside them, expect what the reference library
+/// leaves; the program Manifold stands in for could not take down what it found no trace of. Where Manifold is called as
+/// a single plugin, its caller does that.
+pub fn cache(attachment: &Attachment) -> Option<Step> {
+    let network = || attachment.network.name.clone();
+    attachment.standalone.is_none().then(|| Step::Cache(CacheStep { network: network() }))
 }

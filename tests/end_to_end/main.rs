@@ -22,6 +22,7 @@ mod check;
 mod default_route;
 mod del;
 mod housekeeping;
+mod peer;
 mod storm;
 
 use common::Pod;

@@ -4,12 +4,14 @@ mod configure;
 mod default_route;
 mod link;
 
+use std::path::Path;
 use std::rc::Rc;
 
 use super::cache::ResultCache;
 use super::exec::Plugins;
 use super::ipam::store;
 use super::netlink::Sockets;
+use super::peer::Sandboxes;
 use crate::engine::ports::{Hands, Site, Undo};
 use crate::model::fault::Outcome;
 use crate::model::{FaultKind, Network, Owner, PluginConf};
@@ -20,12 +22,13 @@ pub struct HostHands {
     sockets: Rc<Sockets>,
     plugins: Rc<Plugins>,
     cache: ResultCache,
+    sandboxes: Sandboxes,
 }
 
 impl HostHands {
-    /// Hands that share the call's sockets, run these plugins, and keep results here.
-    pub fn new(sockets: Rc<Sockets>, plugins: Rc<Plugins>, cache: ResultCache) -> Self {
-        Self { sockets, plugins, cache }
+    /// Hands that share the call's sockets, run these plugins, and keep results beneath this directory.
+    pub fn new(sockets: Rc<Sockets>, plugins: Rc<Plugins>, cache_dir: &Path) -> Self {
+        Self { sockets, plugins, cache: ResultCache::new(cache_dir), sandboxes: Sandboxes::new(cache_dir) }
     }
 
     fn revert_one(&self, undo: &Undo<'_>) -> Outcome<()> {
@@ -37,7 +40,11 @@ impl HostHands {
                 Err(fault) if fault.kind() == FaultKind::Absent && undo.site.netns.is_none() => Ok(()),
                 done => done,
             },
-            Step::Cache(cache) => self.cache.remove(&undo.site.attachment.owner, &cache.network),
+            Step::Cache(cache) => {
+                let owner = &undo.site.attachment.owner;
+                self.cache.remove(owner, &cache.network)?;
+                self.sandboxes.remove(owner)
+            }
             Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => Ok(()),
         }
     }
@@ -67,7 +74,8 @@ impl Hands for HostHands {
             }
             Step::Cache(_) => {
                 let result = progress.result.get_or_insert_default();
-                self.cache.put(site.attachment, site.netns, result)
+                self.cache.put(site.attachment, site.netns, result)?;
+                self.sandboxes.put(site.attachment)
             }
         }
     }

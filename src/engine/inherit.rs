@@ -1,0 +1,120 @@
+//! Taking down what another program attached and left on file: a node changes its programs while its pods live on.
+
+use super::Node;
+use super::ports::{Entry, Patience};
+use super::record::{FORMAT, Phase, Record};
+use super::survey;
+use super::undo::{self, undo};
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{Attachment, CniResult, ContainerId, FaultKind, Owner};
+use crate::plan::chain;
+use crate::plan::facts::Question;
+use crate::plan::mark;
+use crate::plan::step::Step;
+
+/// An attachment that is on no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inherited {
+    /// What it is.
+    pub attachment: Attachment,
+    /// What came out, if that is still known.
+    pub result: Option<CniResult>,
+    /// Who made it.
+    pub maker: Maker,
+}
+
+/// Who made an attachment that is on no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// Another program, which ran every plugin.
+    Another,
+    /// Manifold, whose record is lost.
+    Manifold,
+}
+
+/// Undoes such attachments of a sandbox, the last first. What Manifold has on record is not among them.
+///
+/// Their plugins are run again, for only they know what they made. Where one is not on the node any more, Manifold
+/// undoes by itself what such a plugin makes, if it can.
+///
+/// # Errors
+/// All that could not be undone, the first leading.
+pub fn take_down(node: &Node<'_>, container: &ContainerId, all: Vec<Inherited>) -> Outcome<()> {
+    let _lock = node.journal.lock(container, Patience::Wait)?;
+    let entries = node.journal.entries(container)?;
+    let on_record = |owner: &Owner| {
+        entries.iter().any(|entry| match entry {
+            Entry::Whole(record) => record.attachment.owner == *owner,
+            Entry::Broken(other, _) => other == owner,
+        })
+    };
+    let boot = node.probe.boot_id()?;
+    let made_up: Vec<Record> = all
+        .into_iter()
+        .filter(|one| !on_record(&one.attachment.owner))
+        .map(|one| Record {
+            format: FORMAT,
+            phase: Phase::Detaching,
+            order: 0,
+            failures: 0,
+            boot: boot.clone(),
+            netns: one.attachment.netns.as_ref().and_then(|path| node.netns_id(path)),
+            claims: Vec::new(),
+            steps: steps(node, &one),
+            result: one.result,
+            attachment: one.attachment,
+        })
+        .collect();
+    let entries: Vec<_> = made_up.iter().map(undo::Entry::MadeUp).collect();
+    Fault::gather(undo(node, &entries)).map_or(Ok(()), Err)
+}
+
+/// The steps to undo: each plugin, and where one is missing, what a native Kind would leave in its stead.
+fn steps(node: &Node<'_>, one: &Inherited) -> Vec<Step> {
+    let attachment = &one.attachment;
+    let read = || survey::read(attachment.clone());
+    if let (Maker::Manifold, Ok(read)) = (one.maker, read()) {
+        return read.traces();
+    }
+    let is_missing = |step: &Step| match step {
+        Step::Exec(exec) => node
+            .probe
+            .answer(&Question::Program(exec.program.clone()), attachment.netns.as_ref())
+            .is_err_and(|fault| fault.kind() == FaultKind::Absent),
+        Step::Lease(_)
+        | Step::Link(_)
+        | Step::Configure(_)
+        | Step::DefaultRoute(_)
+        | Step::Pass
+        | Step::Cache(_) => false,
+    };
+    let run = chain::inherited(attachment);
+    if !run.iter().any(is_missing) {
+        return run;
+    }
+    match read() {
+        Ok(read) => {
+            read.traces().into_iter().flat_map(|step| [unmarked(&step), Some(step)]).flatten().collect()
+        }
+        // Nobody knows how to undo it; the plugin that is missing is named.
+        Err(_) => run,
+    }
+}
+
+/// The step for a link that another program made: it has no mark, and is known by its name and kind.
+fn unmarked(step: &Step) -> Option<Step> {
+    match step {
+        Step::Link(link) => {
+            let mut link = link.clone();
+            link.group = mark::UNMARKED;
+            link.mac = None;
+            Some(Step::Link(link))
+        }
+        Step::Lease(_)
+        | Step::Configure(_)
+        | Step::Exec(_)
+        | Step::DefaultRoute(_)
+        | Step::Pass
+        | Step::Cache(_) => None,
+    }
+}
