@@ -46,6 +46,8 @@ pub enum FaultKind {
     Drift,
     /// A delegate failed without an error object of its own.
     Plugin,
+    /// The cluster's API server refused, or is not to be trusted.
+    Cluster,
     /// A delegate answered with its own CNI error, whose code is passed on.
     Delegate(u32),
 }
@@ -76,6 +78,7 @@ impl FaultKind {
             Self::TimedOut => 104,
             Self::Drift => 105,
             Self::Plugin => 106,
+            Self::Cluster => 107,
             Self::Delegate(code) => code,
         }
     }
