@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use manifold::engine::scope::Scope;
 use manifold::engine::{self, add, del};
-use manifold::host::cache::ResultCache;
 use manifold::host::exec::Plugins;
 use manifold::host::hands::HostHands;
 use manifold::host::journal::FileJournal;
@@ -81,7 +80,7 @@ impl Attaching {
         let sockets = Rc::new(Sockets::default());
         let plugins = Rc::new(Plugins::new(Vec::new(), Vec::new(), Duration::from_secs(1)));
         let probe = HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins));
-        let hands = HostHands::new(sockets, plugins, ResultCache::new(&self.state));
+        let hands = HostHands::new(sockets, plugins, &self.state);
         let journal = FileJournal::new(&self.state);
         work(engine::Node { probe: &probe, hands: &hands, journal: &journal })
     }

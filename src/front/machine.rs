@@ -11,6 +11,7 @@ use crate::engine::ports::{Cluster, Journal};
 use crate::host::exec::Plugins;
 use crate::host::hands::HostHands;
 use crate::host::journal::FileJournal;
+use crate::host::kube::{Budget, KubeCluster, ServiceAccount};
 use crate::host::netlink::Sockets;
 use crate::host::probe::HostProbe;
 use crate::model::ContainerId;
@@ -53,12 +54,34 @@ impl Machine {
     }
 }
 
+/// How long a call may wait for the cluster, in all and for one request: a busy API server is survived, and the runtime,
+/// which waits minutes, gets an answer.
+const BUDGET: Budget = Budget { whole: Duration::from_secs(30), one_try: Duration::from_secs(10) };
+
 /// The cluster of a call: that of the kubeconfig, else of the account the program runs under, else none.
 ///
 /// # Errors
 /// A kubeconfig is named and cannot be used.
-pub(super) fn cluster(_settings: &Settings) -> Outcome<Option<Box<dyn Cluster>>> {
-    Ok(None)
+pub(super) fn cluster(settings: &Settings) -> Outcome<Option<Box<dyn Cluster>>> {
+    if let Some(path) = &settings.kubeconfig {
+        return Ok(Some(Box::new(KubeCluster::from_kubeconfig(path, BUDGET)?)));
+    }
+    match account() {
+        Some(account) => Ok(Some(Box::new(KubeCluster::in_cluster(&account, BUDGET)?))),
+        None => Ok(None),
+    }
+}
+
+/// The service account of the pod this program runs in, if it runs in one.
+#[allow(clippy::disallowed_methods, reason = "doors read the environment")]
+fn account() -> Option<ServiceAccount> {
+    let text = |key| env::var(key).ok().filter(|value| !value.is_empty());
+    let port = text("KUBERNETES_SERVICE_PORT")?.parse().ok()?;
+    Some(ServiceAccount {
+        host: text("KUBERNETES_SERVICE_HOST")?,
+        port,
+        folder: ServiceAccount::FOLDER.into(),
+    })
 }
 
 /// The environment that plugins inherit (CNI specification 1.1.0, section 2: "the runtime's own").

@@ -6,6 +6,7 @@ pub mod exec;
 pub mod hands;
 pub mod ipam;
 pub mod journal;
+pub mod kube;
 pub mod lock;
 pub mod netlink;
 pub mod netns;

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub enum FaultKind {
     /// The configuration's `cniVersion` cannot be served.
     Version,
+    /// Something the configuration asks for is known and not supported.
+    Unsupported,
     /// The container is not known; nothing needs to be cleaned up.
     UnknownContainer,
     /// A `CNI_*` variable is absent or malformed.
@@ -44,6 +46,8 @@ pub enum FaultKind {
     Drift,
     /// A delegate failed without an error object of its own.
     Plugin,
+    /// The cluster's API server refused, or is not to be trusted.
+    Cluster,
     /// A delegate answered with its own CNI error, whose code is passed on.
     Delegate(u32),
 }
@@ -58,6 +62,7 @@ impl FaultKind {
     pub fn code(self) -> u32 {
         match self {
             Self::Version => 1,
+            Self::Unsupported => 2,
             Self::UnknownContainer => 3,
             Self::Environment => 4,
             Self::Io => 5,
@@ -73,6 +78,7 @@ impl FaultKind {
             Self::TimedOut => 104,
             Self::Drift => 105,
             Self::Plugin => 106,
+            Self::Cluster => 107,
             Self::Delegate(code) => code,
         }
     }

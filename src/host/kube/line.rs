@@ -1,0 +1,274 @@
+//! The line to the API server: one request, tried until it is answered or its time is over.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderValue, Method, Request};
+use http_body_util::{BodyExt, Limited};
+use kube::Client;
+use kube::client::Body;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, sleep_until, timeout};
+use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
+use tower::util::rng::HasherRng;
+use tracing::subscriber::NoSubscriber;
+
+use super::access::Access;
+use super::failure::{Act, Failure};
+use crate::model::FaultKind;
+use crate::model::fault::{Fault, Outcome};
+
+/// Longest answer read, in bytes. What Kubernetes stores of an object is limited to about 1.5 MiB.
+const MAX_ANSWER: usize = 4 << 20;
+/// Shortest and longest pause between two tries; up to as much again is added at random.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// How long the API server may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// For all requests of one call together. When it is used up, each further request still has one try.
+    pub whole: Duration,
+    /// For one try of one request.
+    pub one_try: Duration,
+}
+
+/// A request.
+pub(super) struct Ask {
+    act: String,
+    method: Method,
+    path: String,
+    accept: &'static str,
+    content: Option<(&'static str, Vec<u8>)>,
+}
+
+/// What the API server answered.
+pub(super) struct Answer {
+    /// The HTTP status code.
+    pub(super) code: u16,
+    /// The body.
+    pub(super) body: Vec<u8>,
+    /// After how long to try again, if it says so.
+    pause: Option<Duration>,
+}
+
+/// The line.
+pub(super) struct Line {
+    reactor: Reactor,
+    client: Client,
+    token: Option<PathBuf>,
+    server: String,
+    budget: Budget,
+    left: Mutex<Duration>,
+}
+
+/// Runs what is asynchronous on the calling thread.
+struct Reactor(Option<Runtime>);
+
+impl Ask {
+    pub(super) fn get(act: String, path: String) -> Self {
+        Self { act, method: Method::GET, path, accept: "application/json", content: None }
+    }
+
+    pub(super) fn post(act: String, path: String, body: &Value) -> Self {
+        let content = Some(("application/json", body.to_string().into_bytes()));
+        Self { method: Method::POST, content, ..Self::get(act, path) }
+    }
+
+    pub(super) fn put(act: String, path: String, body: &Value) -> Self {
+        Self { method: Method::PUT, ..Self::post(act, path, body) }
+    }
+
+    /// A merge patch (RFC 7386).
+    pub(super) fn patch(act: String, path: String, body: &Value) -> Self {
+        let content = Some(("application/merge-patch+json", body.to_string().into_bytes()));
+        Self { method: Method::PATCH, content, ..Self::get(act, path) }
+    }
+
+    /// Wants the answer to hold the object's metadata alone (Kubernetes API concepts, "Metadata-only fetches").
+    pub(super) fn metadata_only(self) -> Self {
+        let accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json";
+        Self { accept, ..self }
+    }
+}
+
+impl Line {
+    pub(super) fn open(access: Access, budget: Budget) -> Outcome<Self> {
+        // An error only says that one is installed already.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let reactor = Reactor::new()?;
+        let client = reactor.within(|| access.client(budget.one_try))??;
+        let server = access.config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        Ok(Self { reactor, client, token: access.token, server, budget, left: Mutex::new(budget.whole) })
+    }
+
+    /// Asks until there is an answer that asking again would not change.
+    ///
+    /// # Errors
+    /// There was none in time, or there will be none. A code that stands for a refusal is an answer.
+    pub(super) fn ask(&self, ask: &Ask) -> Outcome<Answer> {
+        let allowance = self.left().max(self.budget.one_try);
+        let (answer, taken) = self.reactor.run(async {
+            let start = Instant::now();
+            (self.insist(ask, start + allowance).await, start.elapsed())
+        })?;
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = self.left().saturating_sub(taken);
+        answer
+    }
+
+    /// The answer to a GET; `None` if there is no such object.
+    pub(super) fn found(&self, ask: &Ask) -> Outcome<Option<Answer>> {
+        let answer = self.ask(ask)?;
+        match answer.code {
+            200..=299 => Ok(Some(answer)),
+            404 => Ok(None),
+            _ => Err(self.refusal(ask, &answer)),
+        }
+    }
+
+    /// What an answer holds.
+    pub(super) fn decode<T: DeserializeOwned>(&self, ask: &Ask, answer: &Answer) -> Outcome<T> {
+        serde_json::from_slice(&answer.body).map_err(|cause| self.act(ask).undecodable(&cause))
+    }
+
+    /// The fault that an answer stands for.
+    pub(super) fn refusal(&self, ask: &Ask, answer: &Answer) -> Fault {
+        self.act(ask).refusal(answer)
+    }
+
+    fn left(&self) -> Duration {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn act<'a>(&'a self, ask: &'a Ask) -> Act<'a> {
+        Act { what: &ask.act, server: &self.server }
+    }
+
+    async fn insist(&self, ask: &Ask, deadline: Instant) -> Outcome<Answer> {
+        let start = Instant::now();
+        let mut pauses = pauses()?;
+        loop {
+            let limit = self.budget.one_try.min(deadline.saturating_duration_since(Instant::now()));
+            let (cause, asked_for) = match timeout(limit, self.once(ask)).await {
+                Ok(Ok(answer)) if !answer.is_busy() => return Ok(answer),
+                Ok(Ok(answer)) => (answer.words().into(), answer.pause),
+                Ok(Err(Failure::Passing(cause))) => (cause, None),
+                Ok(Err(Failure::Lasting(fault))) => return Err(fault),
+                Err(_) => (format!("no answer within {:.1} s", limit.as_secs_f64()).into(), None),
+            };
+            let pause = pauses.next_backoff().deadline();
+            let next = asked_for.map_or(pause, |asked_for| pause.max(Instant::now() + asked_for));
+            if next >= deadline {
+                return Err(self.act(ask).too_late(start.elapsed()).because(cause));
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    async fn once(&self, ask: &Ask) -> Result<Answer, Failure> {
+        let response =
+            self.client.send(self.request(ask)?).await.map_err(|cause| self.act(ask).broken(cause))?;
+        let code = response.status().as_u16();
+        let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body = body.map_err(|cause| self.act(ask).cut_off(cause))?.to_bytes().to_vec();
+        Ok(Answer { code, body, pause: pause.map(Duration::from_secs) })
+    }
+
+    fn request(&self, ask: &Ask) -> Result<Request<Body>, Failure> {
+        let mut request = Request::builder()
+            .method(&ask.method)
+            .uri(&ask.path)
+            .header(ACCEPT, ask.accept)
+            .header(USER_AGENT, concat!("manifold/", env!("CARGO_PKG_VERSION")));
+        if let Some(token) = self.token()? {
+            request = request.header(AUTHORIZATION, token);
+        }
+        let body = match &ask.content {
+            None => Body::empty(),
+            Some((kind, body)) => {
+                request = request.header(CONTENT_TYPE, *kind);
+                Body::from(body.clone())
+            }
+        };
+        request.body(body).map_err(|cause| Failure::Lasting(self.act(ask).unsendable(cause)))
+    }
+
+    /// The token in the file, as it is now: whoever issues it replaces it before it expires.
+    fn token(&self) -> Result<Option<HeaderValue>, Failure> {
+        let Some(path) = &self.token else { return Ok(None) };
+        let unusable = |kind: FaultKind, what: &str| {
+            Fault::new(kind, format!("{what} {path:?}")).remedy("correct the file that holds the token")
+        };
+        let text = std::fs::read_to_string(path).map_err(|cause| {
+            Failure::Lasting(unusable(FaultKind::Io, "cannot read the token in").because(cause))
+        })?;
+        let value = HeaderValue::try_from(format!("Bearer {}", text.trim()));
+        let mut value = value
+            .ok()
+            .filter(|_| !text.trim().is_empty())
+            .ok_or_else(|| Failure::Lasting(unusable(FaultKind::Config, "there is no token in")))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+}
+
+impl Answer {
+    /// Whether the API server, or what stands before it, says that it is not able to answer now.
+    fn is_busy(&self) -> bool {
+        matches!(self.code, 429 | 500 | 502 | 503 | 504)
+    }
+}
+
+impl Reactor {
+    fn new() -> Outcome<Self> {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+        runtime.map(|runtime| Self(Some(runtime))).map_err(|cause| {
+            Fault::new(FaultKind::Io, "cannot prepare to speak with the cluster").because(cause)
+        })
+    }
+
+    fn runtime(&self) -> Outcome<&Runtime> {
+        self.0.as_ref().ok_or_else(|| Fault::new(FaultKind::Io, "the line to the cluster is closed"))
+    }
+
+    fn within<T>(&self, job: impl FnOnce() -> T) -> Outcome<T> {
+        let _entered = self.runtime()?.enter();
+        Ok(job())
+    }
+
+    /// Runs to the end. What the libraries would log by themselves is in the faults already.
+    fn run<T>(&self, job: impl Future<Output = T>) -> Outcome<T> {
+        let runtime = self.runtime()?;
+        Ok(tracing::subscriber::with_default(NoSubscriber::default(), || runtime.block_on(job)))
+    }
+}
+
+impl Drop for Reactor {
+    /// Leaves a name that is still being looked up alone, where an ordinary end would wait for the resolver.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl std::fmt::Debug for Line {
+    /// The client is left out: it holds secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Line")
+            .field("server", &self.server)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}
+
+fn pauses() -> Outcome<ExponentialBackoff> {
+    let maker = ExponentialBackoffMaker::new(PAUSES.0, PAUSES.1, 1.0, HasherRng::new());
+    maker.map(|mut maker| maker.make_backoff()).map_err(|cause| {
+        Fault::new(FaultKind::Config, "the pauses between two tries are wrong").because(cause)
+    })
+}

@@ -1,0 +1,212 @@
+//! What the stand-in holds, and how it answers: as the API server does, for what Manifold asks of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Method, Response};
+use hyper::body::{Body, Bytes, Frame};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::{Asked, Mishap};
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) objects: BTreeMap<Key, Value>,
+    version: u64,
+    pub(super) tokens: Vec<String>,
+    pub(super) log: Vec<Asked>,
+    pub(super) mishaps: VecDeque<(Method, String, Mishap)>,
+    history: Vec<(u64, String, String)>,
+    watchers: Vec<(String, mpsc::UnboundedSender<Bytes>)>,
+}
+
+/// The body of an answer: at once, or line by line.
+pub(super) enum Reply {
+    Whole(Option<Bytes>),
+    Watch(mpsc::UnboundedReceiver<Bytes>),
+}
+
+pub(super) type Answer = Response<Reply>;
+
+/// The path of a collection, and a name in it.
+pub(super) type Key = (String, String);
+
+impl State {
+    /// Holds nothing, and lets in who has this token.
+    pub(super) fn of(token: &str) -> Self {
+        Self { tokens: vec![token.into()], ..Self::default() }
+    }
+
+    pub(super) fn mishap(&mut self, asked: &Asked) -> Option<Mishap> {
+        let meant = |(method, path, _): &(Method, String, Mishap)| {
+            *method == asked.method && asked.path.contains(path)
+        };
+        let at = self.mishaps.iter().position(meant)?;
+        self.mishaps.remove(at).map(|(_, _, mishap)| mishap)
+    }
+
+    pub(super) fn put(&mut self, key: Key, mut object: Value) {
+        let kind = if self.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        self.changed(&key.0, kind, &object);
+        self.objects.insert(key, object);
+    }
+
+    pub(super) fn remove(&mut self, key: &Key) {
+        if let Some(object) = self.objects.remove(key) {
+            self.version += 1;
+            self.changed(&key.0, "DELETED", &object);
+        }
+    }
+
+    fn changed(&mut self, place: &str, kind: &str, object: &Value) {
+        let line = format!("{}\n", json!({"type": kind, "object": object}));
+        self.history.push((self.version, place.to_owned(), line.clone()));
+        self.watchers.retain(|(watched, to)| watched != place || to.send(line.clone().into()).is_ok());
+    }
+
+    pub(super) fn answer(&mut self, asked: &Asked) -> Answer {
+        let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
+        let path = path.strip_suffix("/status").unwrap_or(path);
+        let (place, name) = path.rsplit_once('/').unwrap_or((path, ""));
+        let key = (place.to_owned(), name.to_owned());
+        let collection = ["pods", "events", "network-attachment-definitions"].contains(&name);
+        match asked.method {
+            Method::GET if collection && query.contains("watch=") => self.watch(path, query),
+            Method::GET if collection => self.list(path),
+            Method::GET => self.get(&key, asked),
+            Method::POST => self.post(path, &asked.body),
+            Method::PATCH => self.patch(key, asked),
+            Method::PUT => self.write(key, &asked.body, asked),
+            _ => refuse(405, "MethodNotAllowed", "not allowed"),
+        }
+    }
+
+    fn get(&self, key: &Key, asked: &Asked) -> Answer {
+        match self.objects.get(key) {
+            Some(object) => whole(200, shown(object, asked).to_string()),
+            None => refuse(404, "NotFound", &format!("{:?} not found", key.1)),
+        }
+    }
+
+    fn list(&self, place: &str) -> Answer {
+        let items: Vec<&Value> =
+            self.objects.iter().filter(|((at, _), _)| at == place).map(|(_, object)| object).collect();
+        let metadata = json!({"resourceVersion": self.version.to_string()});
+        whole(
+            200,
+            json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items}).to_string(),
+        )
+    }
+
+    /// What changed since the version in the query, and what changes from now on.
+    fn watch(&mut self, place: &str, query: &str) -> Answer {
+        let since = query.split('&').find_map(|part| part.strip_prefix("resourceVersion=")?.parse().ok());
+        let (to, lines) = mpsc::unbounded_channel();
+        for (version, at, line) in &self.history {
+            if at == place && *version > since.unwrap_or(0) {
+                to.send(line.clone().into()).expect("a watcher");
+            }
+        }
+        self.watchers.push((place.to_owned(), to));
+        Response::new(Reply::Watch(lines))
+    }
+
+    fn post(&mut self, place: &str, body: &Value) -> Answer {
+        let key = (place.to_owned(), body["metadata"]["name"].as_str().unwrap_or_default().to_owned());
+        if self.objects.contains_key(&key) {
+            return refuse(409, "AlreadyExists", "it already exists");
+        }
+        self.put(key, body.clone());
+        whole(201, body.to_string())
+    }
+
+    /// A merge patch; metadata that may not change must fit.
+    fn patch(&mut self, key: Key, asked: &Asked) -> Answer {
+        if asked.content != "application/merge-patch+json" {
+            return refuse(415, "UnsupportedMediaType", "only merge patches");
+        }
+        let mut patched = self.objects.get(&key).cloned().unwrap_or(Value::Null);
+        merge(&mut patched, &asked.body);
+        self.write(key, &patched, asked)
+    }
+
+    /// Writes what the status subresource lets through: status and annotations.
+    fn write(&mut self, key: Key, new: &Value, asked: &Asked) -> Answer {
+        let Some(mut object) = self.objects.get(&key).cloned() else { return self.get(&key, asked) };
+        if let Some(misfit) = misfit(&object, new) {
+            return misfit;
+        }
+        object["status"] = new["status"].clone();
+        object["metadata"]["annotations"] = new["metadata"]["annotations"].clone();
+        self.put(key.clone(), object);
+        self.get(&key, asked)
+    }
+}
+
+/// Why a write does not fit the object there is.
+fn misfit(object: &Value, new: &Value) -> Option<Answer> {
+    let same = |key: &str| object["metadata"][key] == new["metadata"][key];
+    if same("uid") && same("resourceVersion") {
+        return None;
+    }
+    Some(refuse(409, "Conflict", "the object has been modified or replaced"))
+}
+
+/// A merge patch (RFC 7386).
+fn merge(target: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in fields {
+        if value.is_null() {
+            target.as_object_mut().expect("an object").remove(key);
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
+}
+
+/// An object as it was asked for.
+fn shown(object: &Value, asked: &Asked) -> Value {
+    if !asked.accept.contains("as=PartialObjectMetadata") {
+        return object.clone();
+    }
+    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"]})
+}
+
+pub(super) fn refuse(code: u16, reason: &str, message: &str) -> Answer {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message,
+    });
+    whole(code, status.to_string())
+}
+
+pub(super) fn whole(code: u16, text: String) -> Answer {
+    let answer = Response::builder().status(code).header("content-type", "application/json");
+    answer.body(Reply::Whole(Some(text.into()))).expect("an answer")
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take()),
+            Self::Watch(lines) => lines.poll_recv(context),
+        };
+        next.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
