@@ -35,6 +35,7 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
     let attachments = asked.inspect_err(|fault| publisher.refused(fault))?;
     let machine = Machine::new(&settings.places, &config.plugin_dirs);
     let made = add::add(&machine.node(), attachments).inspect_err(|fault| publisher.failed(fault))?;
+    super::log::attached(&made);
     let answer = made.iter().find(|a| a.attachment.role == Role::Default).map(|a| &a.result);
     // What cannot be told must not be: before 0.3.0 a result has no place for an interface without an address. And a pod
     // whose networks nobody can see is not attached. Either way the runtime will try again.

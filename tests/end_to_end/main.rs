@@ -21,6 +21,7 @@ mod by_hand;
 mod check;
 mod del;
 mod housekeeping;
+mod log;
 mod storm;
 
 use common::Pod;
