@@ -19,9 +19,12 @@ mod add;
 mod bad_input;
 mod by_hand;
 mod check;
+mod configured;
+mod defects;
 mod del;
 mod housekeeping;
 mod log;
+mod spy;
 mod storm;
 
 use common::Pod;
