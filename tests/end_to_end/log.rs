@@ -213,6 +213,23 @@ fn calls_that_replace_the_file_at_once_lose_nothing_of_their_own() {
 }
 
 #[test]
+fn a_file_that_another_call_is_replacing_is_appended_to() {
+    let (mut stage, file) = logged("verbose");
+    stage.conf["logOptions"] = json!({"maxSize": 1, "compress": false});
+    fill(&file, "full");
+    let folder = fs::File::open(file.parent().unwrap()).unwrap();
+    folder.lock().unwrap();
+
+    assert!(call(&stage, "DEL").0);
+
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("full") && text.ends_with('\n'), "it was neither waited for nor replaced");
+    drop(folder);
+    assert!(call(&stage, "DEL").0);
+    assert_eq!(fs::read_to_string(file.with_file_name("manifold.log.1")).unwrap(), text);
+}
+
+#[test]
 fn a_file_that_cannot_be_written_fails_no_call_and_is_told_once() {
     let (mut stage, _) = logged("debug");
     fs::write(stage.scene.path("plain"), "").unwrap();
