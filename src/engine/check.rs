@@ -5,16 +5,19 @@ use super::ports::{Entry, Patience, Site};
 use super::record::{Phase, Record};
 use super::scope::Scope;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{ContainerId, FaultKind, Owner};
+use crate::model::{ContainerId, FaultKind, Owner, Role};
 
 /// Holds the attachments of a sandbox that `scope` covers against the node.
 ///
 /// # Errors
-/// Everything that is lost, the first leading; or that `expected` has no record.
+/// Everything that is lost, the first leading; or that `expected` has no record, unless the default network
+/// has one under another name.
 pub fn check(node: &Node<'_>, container: &ContainerId, scope: &Scope, expected: &[Owner]) -> Outcome<()> {
     let _lock = node.journal.lock(container, Patience::Wait)?;
     let mut faults = Vec::new();
     let mut found = Vec::new();
+    // The runtime calls the default network's interface by its own name; the pod may have asked for another.
+    let mut renamed = false;
     for entry in node.journal.entries(container)? {
         match entry {
             Entry::Broken(owner, fault) if scope.may_cover(&owner) => {
@@ -23,12 +26,15 @@ pub fn check(node: &Node<'_>, container: &ContainerId, scope: &Scope, expected: 
             }
             Entry::Whole(record) if scope.covers(&record.attachment) => {
                 faults.extend(check_one(node, &record));
+                let owner = &record.attachment.owner;
+                renamed |= record.attachment.role == Role::Default && !expected.contains(owner);
                 found.push(record.attachment.owner);
             }
             Entry::Whole(_) | Entry::Broken(..) => {}
         }
     }
-    faults.extend(expected.iter().filter(|owner| !found.contains(owner)).map(|owner| {
+    let unknown = expected.iter().filter(|owner| !renamed && !found.contains(owner));
+    faults.extend(unknown.map(|owner| {
         Fault::new(
             FaultKind::UnknownContainer,
             format!(

@@ -21,7 +21,7 @@ pub(super) struct Catalogue<'a> {
 
 impl<'a> Catalogue<'a> {
     pub(super) fn new(settings: &'a Settings, cluster: Option<&'a dyn Cluster>) -> Self {
-        Self { cluster, files: Directory::new(&settings.places.networks_dir), settings }
+        Self { cluster, files: Directory::new(&settings.places.networks_dir, settings.version), settings }
     }
 
     /// The network that a value of `clusterNetwork` or `defaultNetworks` stands for: a definition of that name, else a
@@ -32,7 +32,12 @@ impl<'a> Catalogue<'a> {
     pub(super) fn configured(&self, value: &str) -> Outcome<Named> {
         if value.contains('/') {
             let path = Path::new(value);
-            return if path.is_dir() { Directory::first(path) } else { Directory::file(path) };
+            let version = self.settings.version;
+            return if path.is_dir() {
+                Directory::first(path, version)
+            } else {
+                Directory::file(path, version)
+            };
         }
         match self
             .cluster

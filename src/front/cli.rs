@@ -18,7 +18,7 @@ use crate::host::directory::Directory;
 use crate::host::journal::FileJournal;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::{self, Logging, Places};
-use crate::model::{Attachment, ContainerId, FaultKind, IfName, NetnsPath, Object};
+use crate::model::{Attachment, CniVersion, ContainerId, FaultKind, IfName, NetnsPath, Object};
 use crate::plan::resolve::{First, Sandbox, Wish, resolve};
 use crate::plan::step::Step;
 
@@ -264,7 +264,7 @@ impl Attach {
             Fault::new(FaultKind::Environment, "no network namespace is given")
                 .remedy("name one with --netns")
         })?;
-        let directory = Directory::new(&self.networks_dir);
+        let directory = Directory::new(&self.networks_dir, CniVersion::V0_1_0);
         let default = match &self.default {
             None => None,
             Some(name) => Some(First {

@@ -1,23 +1,101 @@
-//! The log: one line for people who read the node's journal. The protocol's answers go to the runtime.
+//! The log: one line per event for people who read the node's journal or the log file. The protocol's answers go to the
+//! runtime.
 
-use std::io;
+mod file;
+mod sinks;
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tracing::field::Empty;
+use tracing::span::Span;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::model::fault::Fault;
+use self::sinks::Sinks;
+use crate::engine::add::Attached;
+use crate::model::args::CniArgs;
+use crate::model::fault::{ErrorReply, Fault};
+use crate::model::pod::PodName;
 use crate::model::settings::{Level, Logging};
+
+/// Who called, as the runtime's variables say.
+pub(super) struct Caller {
+    /// `CNI_COMMAND`.
+    pub(super) command: String,
+    container: String,
+    ifname: String,
+    pod: Option<PodName>,
+}
+
+impl Caller {
+    pub(super) fn of(variables: &BTreeMap<String, String>) -> Self {
+        let text = |key: &str| variables.get(key).cloned().unwrap_or_default();
+        Self {
+            command: text("CNI_COMMAND"),
+            container: text("CNI_CONTAINERID"),
+            ifname: text("CNI_IFNAME"),
+            pod: PodName::of(&CniArgs::what_is_readable(&text("CNI_ARGS"))),
+        }
+    }
+}
 
 /// Starts the log; the first start counts.
 pub(super) fn start(logging: &Logging) {
-    // Failures are told on standard error whatever the level: the peer's default is to say nothing at all.
+    // Failures are told whatever the level: the peer's default is to say nothing at all.
     let level = match logging.level {
         Level::Panic | Level::Error => LevelFilter::WARN,
         Level::Verbose => LevelFilter::INFO,
         Level::Debug => LevelFilter::DEBUG,
     };
-    let subscriber = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).with_ansi(false);
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(Sinks::of(logging)).with_target(false).with_ansi(false);
     // A second start is what fails, and changes nothing.
     subscriber.with_max_level(level).try_init().unwrap_or_default();
+}
+
+/// What every line of one call says: who called, and what is learned on the way.
+pub(super) fn call(caller: &Caller) -> Span {
+    let Caller { command, container, ifname, pod } = caller;
+    tracing::error_span!(
+        "call",
+        command,
+        container,
+        ifname,
+        namespace = pod.as_ref().map(|pod| pod.namespace.as_str()),
+        pod = pod.as_ref().map(|pod| pod.name.as_str()),
+        uid = pod.as_ref().and_then(|pod| pod.uid.as_deref()),
+        network = Empty,
+        attachments = Empty,
+    )
+}
+
+/// Notes the name of the network the call is for.
+pub(super) fn network(name: &str) {
+    Span::current().record("network", name);
+}
+
+/// Notes what was attached: interfaces, networks, addresses.
+pub(super) fn attached(made: &[Attached]) {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
+    let each = made.iter().map(|Attached { attachment, result }| {
+        let mut text = format!("{} ({})", attachment.owner.ifname, attachment.label);
+        result.ips.iter().for_each(|ip| text.extend([" ".to_owned(), ip.address.to_string()]));
+        text
+    });
+    Span::current().record("attachments", each.collect::<Vec<_>>().join(", "));
+}
+
+/// Tells how a call ended. The kubelet asks for the STATUS every few seconds, and shows the answer itself.
+pub(super) fn done(command: &str, refusal: Option<&ErrorReply>, took: Duration) {
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    match (refusal, command) {
+        (Some(ErrorReply { code, msg, details }), "STATUS") => tracing::debug!(code, details, ms, "{msg}"),
+        (Some(ErrorReply { code, msg, details }), _) => tracing::error!(code, details, ms, "{msg}"),
+        (None, "STATUS") => tracing::debug!(ms, "done"),
+        (None, _) => tracing::info!(ms, "done"),
+    }
 }
 
 /// Tells what was left behind.

@@ -14,7 +14,7 @@ use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, status};
 use crate::model::args::CniArgs;
 use crate::model::call::{Config, Leaving, Sandbox};
-use crate::model::fault::Outcome;
+use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::Pod;
 use crate::model::settings::{Places, Settings};
 use crate::model::{Attachment, CniResult, FaultKind, NetnsPath, Network, Owner, Role, dialect};
@@ -36,6 +36,7 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
     let attachments = asked.inspect_err(|fault| publisher.refused(fault))?;
     let machine = Machine::new(&settings.places, &config.plugin_dirs);
     let made = add::add(&machine.node(), attachments).inspect_err(|fault| publisher.failed(fault))?;
+    super::log::attached(&made);
     let answer = made.iter().find(|a| a.attachment.role == Role::Default).map(|a| &a.result);
     // What cannot be told must not be: before 0.3.0 a result has no place for an interface without an address. And a pod
     // whose networks nobody can see is not attached. Either way the runtime will try again.
@@ -99,14 +100,27 @@ pub(super) fn check(sandbox: &Sandbox, config: &Config) -> Outcome<()> {
 
 pub(super) fn gc(config: &Config, valid: &[Owner]) -> Outcome<()> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
-    let networks: Vec<Network> = match &settings.cluster_network {
-        None => settings.delegates.clone(),
-        Some(value) => {
-            let cluster = super::machine::cluster(&settings)?;
-            vec![Catalogue::new(&settings, cluster.as_deref()).configured(value)?.network]
-        }
+    let (networks, unknown) = of_every_pod(&settings)?;
+    let swept =
+        gc::gc(&Machine::new(&settings.places, &config.plugin_dirs).node(), &Scope::Own, valid, &networks);
+    Fault::gather(swept.err().into_iter().chain(unknown)).map_or(Ok(()), Err)
+}
+
+/// The networks that every pod gets, and why some are not known: that keeps nothing from being collected.
+fn of_every_pod(settings: &Settings) -> Outcome<(Vec<Network>, Vec<Fault>)> {
+    let Some(first) = &settings.cluster_network else {
+        return Ok((settings.delegates.clone(), Vec::new()));
     };
-    gc::gc(&Machine::new(&settings.places, &config.plugin_dirs).node(), &Scope::Own, valid, &networks)
+    let cluster = super::machine::cluster(settings)?;
+    let catalogue = Catalogue::new(settings, cluster.as_deref());
+    let (mut networks, mut unknown) = (Vec::new(), Vec::new());
+    for value in std::iter::once(first).chain(&settings.default_networks) {
+        match catalogue.configured(value) {
+            Ok(named) => networks.push(named.network),
+            Err(fault) => unknown.push(fault),
+        }
+    }
+    Ok((networks, unknown))
 }
 
 pub(super) fn status(config: &Config) -> Outcome<()> {

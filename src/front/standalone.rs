@@ -14,6 +14,7 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
     let attachments = attachments(config, &sandbox.owner, Some(&sandbox.netns), &sandbox.args)?;
     let machine = machine(config);
     let made = add::add(&machine.node(), attachments)?;
+    super::log::attached(&made);
     let answer = made.into_iter().next().map(|a| a.result).unwrap_or_default();
     dialect::write(&answer, config.version).map_err(|fault| {
         // What cannot be told must not be: before 0.3.0 a result has no place for an interface without an address.

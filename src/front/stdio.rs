@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
+use super::log::{self, Caller};
 use super::serve;
-use crate::model::args::CniArgs;
 use crate::model::call::{Call, Command};
 use crate::model::fault::{ErrorReply, Fault, Outcome};
-use crate::model::pod::PodName;
 use crate::model::settings::Logging;
 use crate::model::version::version_reply;
-use crate::model::{FaultKind, object};
+use crate::model::{FaultKind, Object, object};
 
 /// Whether the program was called as a plugin.
 #[allow(clippy::disallowed_methods, reason = "doors read the environment")]
@@ -23,65 +23,37 @@ pub(super) fn is_called() -> bool {
 
 /// Answers the call. The exit code is 0 for success and 1 for an error object.
 pub(super) fn answer() -> ExitCode {
+    let began = Instant::now();
     let variables = variables();
     let caller = Caller::of(&variables);
-    match run(Call::new(variables)) {
+    let call = Call::new(variables);
+    let verb = call.command();
+    if matches!(verb, Ok(Command::Version)) {
+        return print(version_reply().as_bytes(), ExitCode::SUCCESS);
+    }
+    let stdin = verb.and_then(|_| stdin());
+    log::start(&logging(stdin.as_deref().unwrap_or_default()));
+    let _call = log::call(&caller).entered();
+    let reply = stdin.and_then(|stdin| run(&call.with_stdin(stdin))).map_err(|fault| fault.to_reply());
+    log::done(&caller.command, reply.as_ref().err(), began.elapsed());
+    match reply {
         Ok(reply) => print(&reply, ExitCode::SUCCESS),
-        Err(fault) => {
-            let reply = fault.to_reply();
-            log(&caller, &reply);
-            print(&pretty(&reply), ExitCode::FAILURE)
-        }
+        Err(reply) => print(&pretty(&reply), ExitCode::FAILURE),
     }
 }
 
-/// Who called, for the log.
-struct Caller {
-    command: String,
-    container: String,
-    ifname: String,
-    pod: Option<PodName>,
-}
-
-impl Caller {
-    fn of(variables: &BTreeMap<String, String>) -> Self {
-        let text = |key: &str| variables.get(key).cloned().unwrap_or_default();
-        let pod = PodName::of(&CniArgs::what_is_readable(&text("CNI_ARGS")));
-        Self {
-            command: text("CNI_COMMAND"),
-            container: text("CNI_CONTAINERID"),
-            ifname: text("CNI_IFNAME"),
-            pod,
-        }
-    }
-}
-
-/// One line for people who read the node's journal; the protocol's answer goes to the runtime.
-fn log(caller: &Caller, reply: &ErrorReply) {
-    super::log::start(&Logging::default());
-    tracing::error!(
-        command = caller.command,
-        container = caller.container,
-        ifname = caller.ifname,
-        pod = caller.pod.as_ref().map(tracing::field::display),
-        uid = caller.pod.as_ref().and_then(|pod| pod.uid.as_deref()),
-        code = reply.code,
-        details = reply.details,
-        "{}",
-        reply.msg
-    );
-}
-
-fn run(call: Call) -> Outcome<Vec<u8>> {
-    let stdin = match call.command()? {
-        Command::Version => return Ok(version_reply().into_bytes()),
-        Command::Add | Command::Del | Command::Check | Command::Gc | Command::Status => stdin()?,
-    };
-    let request = call.with_stdin(stdin).request()?;
+fn run(call: &Call) -> Outcome<Vec<u8>> {
+    let request = call.request()?;
     if let Some(config) = request.config() {
-        super::log::start(&Logging::read(&config.object).unwrap_or_default());
+        log::network(config.name.as_str());
     }
     serve::serve(request)
+}
+
+/// Where and how much is logged, whatever else is wrong with the call.
+fn logging(stdin: &[u8]) -> Logging {
+    let object = Object::parse(stdin, "the configuration on standard input");
+    object.and_then(|object| Logging::read(&object)).unwrap_or_default()
 }
 
 #[allow(clippy::disallowed_methods, reason = "doors read the environment")]

@@ -126,7 +126,7 @@ fn auxiliary(settings: &Settings) -> Outcome<Option<Network>> {
     let head = format!(
         r#"{{"cniVersion":"1.0.0","name":"{name}","plugins":[{{"type":"passthru","name":"passthru-cni"}}]}}"#
     );
-    let mut chain = Network::parse_open(head.as_bytes(), None)?;
+    let mut chain = Network::parse_open(head.as_bytes(), None, settings.version)?;
     plugins.into_iter().for_each(|plugin| chain.append(plugin));
     chain.complete().map(Some)
 }

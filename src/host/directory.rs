@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::engine::ports::Networks;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::object::fold;
-use crate::model::{FaultKind, Network, Object, PluginConf};
+use crate::model::{CniVersion, FaultKind, Network, Object, PluginConf};
 use crate::plan::resolve::Named;
 
 /// Most files read.
@@ -22,6 +22,8 @@ const MAX_FILE: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Directory {
     path: PathBuf,
+    /// The version of networks that name none.
+    version: CniVersion,
 }
 
 /// One network found, or why it is none.
@@ -57,33 +59,33 @@ struct Spec {
 }
 
 impl Directory {
-    /// The networks beneath `path`.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+    /// The networks beneath `path`. Those that name no version are of `version`.
+    pub fn new(path: impl Into<PathBuf>, version: CniVersion) -> Self {
+        Self { path: path.into(), version }
     }
 
-    /// The network in one file.
+    /// The network in one file; if it names no version, it is of `version`.
     ///
     /// # Errors
     /// It cannot be read, or is no network.
-    pub fn file(path: &Path) -> Outcome<Named> {
-        let found = plain(path, &text(path)?)?;
+    pub fn file(path: &Path, version: CniVersion) -> Outcome<Named> {
+        let found = plain(path, &text(path)?, version)?;
         let network = found.network.map_err(|fault| fault.while_doing(format!("network in {path:?}")))?;
         Ok(Named { label: found.name, network })
     }
 
-    /// The network in the first file, by name, of a directory.
+    /// The network in the first file, by name, of a directory; if it names no version, it is of `version`.
     ///
     /// # Errors
     /// There is none, or it is no network.
-    pub fn first(path: &Path) -> Outcome<Named> {
-        let mut files = Self::new(path).files()?;
+    pub fn first(path: &Path, version: CniVersion) -> Outcome<Named> {
+        let mut files = Self::new(path, version).files()?;
         files.retain(|file| file.extension().is_some_and(|e| e == "conf" || e == "conflist" || e == "json"));
         let first = files.first().ok_or_else(|| {
             Fault::new(FaultKind::Absent, format!("no network in {path:?}"))
                 .remedy("put the default network's configuration there")
         })?;
-        Self::file(first)
+        Self::file(first, version)
     }
 
     /// All definitions, in the order of their files' names, and what was wrong with files that hold none.
@@ -91,7 +93,7 @@ impl Directory {
         let mut definitions = Vec::new();
         let mut faults = Vec::new();
         for path in self.files()? {
-            match read(&path) {
+            match read(&path, self.version) {
                 Ok(found) => definitions.extend(found),
                 Err(fault) => faults.push(fault),
             }
@@ -158,7 +160,7 @@ impl Networks for Directory {
 }
 
 /// The definitions in one file.
-fn read(path: &Path) -> Outcome<Vec<Definition>> {
+fn read(path: &Path, version: CniVersion) -> Outcome<Vec<Definition>> {
     let text = text(path)?;
     let yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
     let undecodable = |cause: Box<dyn std::error::Error + Send + Sync>| {
@@ -174,24 +176,24 @@ fn read(path: &Path) -> Outcome<Vec<Definition>> {
     let mut definitions = Vec::new();
     for document in documents.into_iter().filter(|d| !d.is_null()) {
         match serde_json::from_value::<Manifest>(fold(document)) {
-            Ok(manifest) => definitions.extend(manifests(manifest)),
+            Ok(manifest) => definitions.extend(manifests(manifest, version)),
             Err(cause) if yaml => return Err(undecodable(cause.into())),
             // JSON without a "kind" is a plain configuration.
-            Err(_) => definitions.push(plain(path, &text)?),
+            Err(_) => definitions.push(plain(path, &text, version)?),
         }
     }
     Ok(definitions)
 }
 
 /// The NetworkAttachmentDefinitions in a manifest, which may be a list of them. Other kinds are passed over.
-fn manifests(manifest: Manifest) -> Vec<Definition> {
+fn manifests(manifest: Manifest, version: CniVersion) -> Vec<Definition> {
     match manifest.kind.as_str() {
         "List" | "NetworkAttachmentDefinitionList" => {
-            manifest.items.into_iter().flat_map(manifests).collect()
+            manifest.items.into_iter().flat_map(|item| manifests(item, version)).collect()
         }
         "NetworkAttachmentDefinition" => {
             let Metadata { name, namespace } = manifest.metadata;
-            let network = Network::parse(manifest.spec.config.as_bytes(), Some(&name));
+            let network = Network::parse_within(manifest.spec.config.as_bytes(), Some(&name), version);
             vec![Definition { namespace, name, network }]
         }
         _ => Vec::new(),
@@ -199,8 +201,8 @@ fn manifests(manifest: Manifest) -> Vec<Definition> {
 }
 
 /// A plain configuration file: a list, completed by plugin files beside it, or a single plugin.
-fn plain(path: &Path, text: &str) -> Outcome<Definition> {
-    let mut network = Network::parse_open(text.as_bytes(), None)
+fn plain(path: &Path, text: &str, version: CniVersion) -> Outcome<Definition> {
+    let mut network = Network::parse_open(text.as_bytes(), None, version)
         .map_err(|fault| fault.while_doing(format!("file {path:?}")))?;
     let name = network.name.to_string();
     if path.extension().is_some_and(|e| e == "conflist") {
@@ -255,7 +257,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let networks = Directory::new(dir.path());
+        let networks = Directory::new(dir.path(), CniVersion::V0_1_0);
         (dir, networks)
     }
 
@@ -313,7 +315,7 @@ mod tests {
 
     #[test]
     fn an_absent_directory_is_named() {
-        let fault = Directory::new("/nowhere/at/all").network(None, "a").unwrap_err();
+        let fault = Directory::new("/nowhere/at/all", CniVersion::V0_1_0).network(None, "a").unwrap_err();
         assert_eq!(fault.kind(), FaultKind::Io);
         assert!(fault.to_string().contains("/nowhere/at/all"));
     }

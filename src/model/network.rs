@@ -218,19 +218,19 @@ impl Network {
     /// # Errors
     /// As [`Network::parse`].
     pub fn parse_within(bytes: &[u8], default_name: Option<&str>, version: CniVersion) -> Outcome<Self> {
-        Self::open(bytes, default_name, version)?.complete()
+        Self::parse_open(bytes, default_name, version)?.complete()
     }
 
-    /// As [`Network::parse`], for a list whose plugins may come from files beside it (specification 1.1.0, section 1,
+    /// As [`Network::parse_within`], for a list whose plugins may come from files beside it (specification 1.1.0, section 1,
     /// `loadOnlyInlinedPlugins`): an absent `plugins` is an empty chain, to be appended to and completed.
     ///
     /// # Errors
     /// As [`Network::parse`], but for an absent `plugins`. One that is written and empty is refused.
-    pub fn parse_open(bytes: &[u8], default_name: Option<&str>) -> Outcome<Self> {
-        Self::open(bytes, default_name, CniVersion::V0_1_0)
-    }
-
-    fn open(bytes: &[u8], default_name: Option<&str>, default_version: CniVersion) -> Outcome<Self> {
+    pub fn parse_open(
+        bytes: &[u8],
+        default_name: Option<&str>,
+        default_version: CniVersion,
+    ) -> Outcome<Self> {
         let whole = Object::parse(bytes, "the network's configuration")?;
         let source = serde_json::from_slice(bytes).map(RawValueEq).map_err(|cause| {
             Fault::new(FaultKind::Decode, "cannot read the network's configuration").because(cause)

@@ -19,10 +19,14 @@ mod add;
 mod bad_input;
 mod by_hand;
 mod check;
+mod configured;
 mod default_route;
+mod defects;
 mod del;
 mod housekeeping;
+mod log;
 mod peer;
+mod spy;
 mod storm;
 
 use common::Pod;

@@ -67,7 +67,8 @@ impl Stage {
 
     fn status(&self) -> Value {
         let pod = self.server.pod("ns/p").unwrap();
-        let text = pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"].as_str().unwrap_or("null");
+        let text =
+            pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"].as_str().unwrap_or("null");
         serde_json::from_str(text).unwrap()
     }
 
@@ -89,7 +90,8 @@ fn a_pod_gets_its_networks_and_is_told_of_them() {
 
     assert_eq!(stage.pod.interfaces(), ["data0", "eth0", "lo", "net1"]);
     let status = stage.status();
-    let told: Vec<_> = status.as_array().unwrap().iter().map(|s| (&s["name"], &s["interface"], &s["ips"][0])).collect();
+    let told: Vec<_> =
+        status.as_array().unwrap().iter().map(|s| (&s["name"], &s["interface"], &s["ips"][0])).collect();
     assert_eq!(told[0], (&json!("default"), &json!("eth0"), &json!("10.77.0.2")));
     assert_eq!(told[1], (&json!("ns/red"), &json!("net1"), &json!("10.77.1.2")));
     assert_eq!(told[2], (&json!("other/blue"), &json!("data0"), &json!("10.77.2.2")));
@@ -182,7 +184,9 @@ fn the_default_network_may_come_from_the_cluster_and_be_replaced_by_the_pod() {
 
 #[test]
 fn a_pod_that_is_gone_is_answered_and_given_nothing() {
-    for (version, gateway) in [("1.0.0", "/ips/0/gateway"), ("0.3.1", "/ips/0/gateway"), ("0.2.0", "/ip4/gateway")] {
+    for (version, gateway) in
+        [("1.0.0", "/ips/0/gateway"), ("0.3.1", "/ips/0/gateway"), ("0.2.0", "/ip4/gateway")]
+    {
         let mut stage = Stage::selecting("red");
         stage.server.remove_pod("ns/p");
         stage.conf["cniVersion"] = json!(version);

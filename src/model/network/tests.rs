@@ -183,11 +183,12 @@ fn what_was_injected_before_is_replaced_in_place() {
 
 #[test]
 fn files_beside_a_list_are_appended_to_it() {
-    let mut it = Network::parse_open(br#"{"name":"n","plugins":[{"type":"a"}]}"#, None).unwrap();
+    let mut it =
+        Network::parse_open(br#"{"name":"n","plugins":[{"type":"a"}]}"#, None, CniVersion::V0_1_0).unwrap();
     it.append(plugin(r#"{"type":"b"}"#));
     assert_eq!(it.complete().unwrap().to_string(), "n (a, b)");
 
-    let mut empty = Network::parse_open(br#"{"name":"n"}"#, None).unwrap();
+    let mut empty = Network::parse_open(br#"{"name":"n"}"#, None, CniVersion::V0_1_0).unwrap();
     empty.append(plugin(r#"{"type":"b"}"#));
     assert_eq!(empty.complete().unwrap().to_string(), "n (b)");
 }
@@ -195,11 +196,13 @@ fn files_beside_a_list_are_appended_to_it() {
 #[test]
 fn a_list_that_loads_only_what_is_inlined_is_left_alone() {
     let text = br#"{"name":"n","loadOnlyInlinedPlugins":true,"plugins":[{"type":"a"}]}"#;
-    let mut it = Network::parse_open(text, None).unwrap();
+    let mut it = Network::parse_open(text, None, CniVersion::V0_1_0).unwrap();
     it.append(plugin(r#"{"type":"b"}"#));
     assert_eq!(it.complete().unwrap().to_string(), "n (a)");
 
-    let mut none = Network::parse_open(br#"{"name":"n","loadOnlyInlinedPlugins":true}"#, None).unwrap();
+    let mut none =
+        Network::parse_open(br#"{"name":"n","loadOnlyInlinedPlugins":true}"#, None, CniVersion::V0_1_0)
+            .unwrap();
     none.append(plugin(r#"{"type":"b"}"#));
     let fault = none.complete().unwrap_err();
     assert_eq!(
@@ -211,8 +214,8 @@ fn a_list_that_loads_only_what_is_inlined_is_left_alone() {
 
 #[test]
 fn a_chain_is_neither_empty_nor_endless() {
-    assert!(Network::parse_open(br#"{"name":"n"}"#, None).unwrap().complete().is_err());
-    assert!(Network::parse_open(br#"{"name":"n","plugins":[]}"#, None).is_err());
+    assert!(Network::parse_open(br#"{"name":"n"}"#, None, CniVersion::V0_1_0).unwrap().complete().is_err());
+    assert!(Network::parse_open(br#"{"name":"n","plugins":[]}"#, None, CniVersion::V0_1_0).is_err());
 
     let chain = |n: usize| format!(r#"{{"name":"n","plugins":[{}]}}"#, vec![r#"{"type":"x"}"#; n].join(","));
     let mut longest = network(&chain(MAX_CHAIN));

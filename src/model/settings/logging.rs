@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::model::fault::Outcome;
+use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::Object;
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Nothing but what ends the program.
+    /// Failures: the log always has those.
     #[default]
     Panic,
     /// Failures.
@@ -26,7 +26,7 @@ pub enum Level {
 pub struct Logging {
     /// How much; key `logLevel`. An unknown word leaves it as it is.
     pub level: Level,
-    /// Whether lines go to standard error; key `logToStderr`, true unless said otherwise.
+    /// Whether standard error gets failures only; key `logToStderr`, where it is false.
     pub quiet_stderr: bool,
     /// The file lines go to; key `logFile`.
     pub file: Option<LogFile>,
@@ -35,13 +35,13 @@ pub struct Logging {
 /// A log file, and when it is replaced; key `logOptions`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
-    /// Where it is.
+    /// Where it is; absolute.
     pub path: PathBuf,
     /// Size at which it is replaced, in MiB; `maxSize`.
     pub max_size: u64,
-    /// How many replaced ones are kept; `maxBackups`.
+    /// How many replaced ones are kept; `maxBackups`. 0 keeps them all.
     pub max_backups: usize,
-    /// How long replaced ones are kept, in days; `maxAge`.
+    /// How long replaced ones are kept, in days; `maxAge`. 0 keeps them for ever.
     pub max_age: u64,
     /// Whether replaced ones are compressed; `compress`.
     pub compress: bool,
@@ -68,11 +68,16 @@ impl Logging {
     /// Reads where and how much is logged.
     ///
     /// # Errors
-    /// A value of the wrong type.
+    /// A value of the wrong type, or a file that is no absolute path.
     pub fn read(object: &Object) -> Outcome<Self> {
         let keys: Keys = object.decode("Manifold's configuration")?;
         let options = keys.logoptions;
-        let file = keys.logfile.filter(|path| !path.as_os_str().is_empty()).map(|path| LogFile {
+        let path = keys.logfile.filter(|path| !path.as_os_str().is_empty());
+        if let Some(path) = path.as_deref().filter(|path| !path.is_absolute()) {
+            return Err(Fault::new(FaultKind::Config, format!("\"logFile\" is {path:?}"))
+                .remedy("give an absolute path"));
+        }
+        let file = path.map(|path| LogFile {
             path,
             max_size: options.maxsize.filter(|n| *n > 0).unwrap_or(100),
             max_backups: options.maxbackups.unwrap_or(5),
@@ -109,5 +114,12 @@ mod tests {
         );
         let file = LogFile { path: "/x".into(), max_size: 100, max_backups: 5, max_age: 1, compress: false };
         assert_eq!(logging, Logging { level: Level::Debug, quiet_stderr: true, file: Some(file) });
+    }
+
+    #[test]
+    fn a_file_is_named_by_an_absolute_path() {
+        let object = Object::parse(br#"{"logFile":"manifold.log"}"#, "the test").unwrap();
+
+        assert_eq!(Logging::read(&object).unwrap_err().to_string(), r#""logFile" is "manifold.log""#);
     }
 }
