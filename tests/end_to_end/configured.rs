@@ -123,9 +123,8 @@ fn the_default_network_is_found_by_name_by_path_and_by_folder() {
         let netns = stage.pod.path().as_str();
         let add = Call { verb: "ADD", container: "pod-1", ifname: "eth0", netns };
         stage.scene.call(&add, &conf).result();
-        let record = stage.scene.kept()["state/records/pod-1/eth0.json"].clone();
+        let network = stage.scene.record("pod-1", "eth0")[0]["attachment"]["network"].clone();
         stage.del();
-        let network = serde_json::from_str::<Value>(&record).unwrap()["attachment"]["network"].clone();
         let plugins = network["plugins"].as_array().unwrap().iter().map(|plugin| &plugin["type"]);
         std::iter::once(&network["name"])
             .chain(plugins)

@@ -37,7 +37,8 @@ fn gc_tells_every_network_of_the_node_what_the_runtime_calls_valid_and_prunes() 
     stage.scene.network("a.conf", &spy::network("first").to_string());
     stage.scene.network("b.conf", r#"{"cniVersion":"1.1.0","name":"second","type":"other"}"#);
     stage.add();
-    let cached = |stage: &Stage| stage.scene.kept().keys().filter(|path| path.starts_with("cache/")).count();
+    let cached =
+        |stage: &Stage| stage.scene.kept().keys().filter(|path| path.starts_with("cache/results/")).count();
     assert_eq!(cached(&stage), 2);
 
     stage.conf["cni.dev/valid-attachments"] = json!([{"containerID": "pod-7", "ifname": "eth0"}]);
