@@ -83,6 +83,11 @@ impl Object {
         self.entries.retain(|(k, _)| !k.eq_ignore_ascii_case(key));
     }
 
+    /// Keeps the keys that `keep` says yes to.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.entries.retain(|(key, _)| keep(key));
+    }
+
     /// The keys and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
         self.entries.iter().map(|(k, v)| (k.as_str(), v.as_ref()))

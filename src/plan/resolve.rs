@@ -96,6 +96,7 @@ pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
     let auxiliary = wish.auxiliary.map(|network| Named { label: network.name.to_string(), network });
     auxiliary.into_iter().try_for_each(|named| add(None, named))?;
     no_clash(&attachments)?;
+    attachments.iter_mut().for_each(drop_undeclared);
     default_route::share(&mut attachments)?;
     Ok(attachments)
 }
@@ -138,6 +139,13 @@ fn asked(mut made: Attachment, selection: &Selection) -> Outcome<Attachment> {
     Ok(made)
 }
 
+/// Drops the values of capabilities that no plugin of the network declared: nobody will be given them, and what a
+/// runtime hands over, such as all annotations of a pod, is not to lie about in records.
+fn drop_undeclared(made: &mut Attachment) {
+    let plugins = &made.network.plugins;
+    made.capabilities.retain(|key| plugins.iter().any(|plugin| plugin.wants(key)));
+}
+
 fn no_clash(attachments: &[Attachment]) -> Outcome<()> {
     for (index, one) in attachments.iter().enumerate() {
         let twin = attachments.iter().take(index).find(|other| other.owner == one.owner);
@@ -162,7 +170,8 @@ mod tests {
     use crate::model::selection;
 
     fn named(name: &str) -> Named {
-        let conf = format!(r#"{{"name":"{name}","type":"macvlan","args":{{"cni":{{"a":1}}}}}}"#);
+        let keys = r#""capabilities":{"mac":true},"args":{"cni":{"a":1}}"#;
+        let conf = format!(r#"{{"name":"{name}","type":"macvlan",{keys}}}"#);
         Named { label: format!("ns/{name}"), network: Network::parse(conf.as_bytes(), None).unwrap() }
     }
 
@@ -222,6 +231,7 @@ mod tests {
         let last = made.last().unwrap();
         assert_eq!(last.args.to_string(), "IgnoreUnknown=1;MAC=02:00:00:00:00:07;IP=10.0.0.7/24");
         assert_eq!(last.capabilities.get("mac").unwrap().get(), "\"02:00:00:00:00:07\"");
+        assert!(last.capabilities.get("ips").is_none(), "no plugin declared it");
         let conf = String::from_utf8(last.network.plugins[0].object().to_bytes()).unwrap();
         assert!(conf.contains(r#""args":{"cni":{"a":1,"b":2}}"#), "{conf}");
     }
