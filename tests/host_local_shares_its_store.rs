@@ -63,6 +63,7 @@ impl Shared {
             netns: None,
             role: Role::Additional,
             standalone: None,
+            in_place: false,
             label: "default/net".into(),
             network,
             args: args.parse().unwrap(),

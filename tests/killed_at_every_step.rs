@@ -76,7 +76,9 @@ impl Stage {
         ]});
         let bridge = json!({"cniVersion": "1.0.0", "name": "lab", "type": "bridge", "bridge": "lab0",
             "ipam": {"type": "static", "addresses": [{"address": "10.77.2.2/24"}]}});
-        let conf = scene.conf(&json!([tuned, scene.macvlan("data", 1), bridge]));
+        let mut conf = scene.conf(&json!([tuned, scene.macvlan("data", 1), bridge]));
+        // In the peer's place the most is written.
+        conf["type"] = json!("multus");
         let pod = scene.node.pod().unwrap();
         Self { scene, pod, conf, _alone: alone }
     }

@@ -93,6 +93,7 @@ fn attachment(conf: &Value, ifname: &str, netns: &str) -> Attachment {
         netns: Some(netns.parse().unwrap()),
         role: Role::Additional,
         standalone: None,
+        in_place: false,
         label: ifname.to_owned(),
         network: Network::parse(conf.to_string().as_bytes(), None).unwrap(),
         args: Default::default(),

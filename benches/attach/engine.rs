@@ -50,6 +50,7 @@ impl Attaching {
             netns: Some(sandbox.pod.path().clone()),
             role: Role::Additional,
             standalone: None,
+            in_place: false,
             label: network.name.to_string(),
             network,
             args: Default::default(),

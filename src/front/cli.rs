@@ -284,6 +284,7 @@ impl Attach {
             netns: Some(netns),
             args: Default::default(),
             standalone: None,
+            in_place: false,
         };
         let attachments = resolve(&sandbox, wish)?;
         if attachments.is_empty() {

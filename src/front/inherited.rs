@@ -129,6 +129,7 @@ impl Inheritance<'_> {
             netns: self.leaving.netns.clone(),
             role,
             standalone: None,
+            in_place: true,
             label: network.name.to_string(),
             network,
             args,

@@ -146,6 +146,11 @@ struct Ground<'a> {
 }
 
 impl Ground<'_> {
+    /// Whether Manifold is called under the peer's name, and so may be replaced by it again.
+    fn in_place(&self) -> bool {
+        self.config.object.find("type").is_some_and(|kind| kind.get() == "\"multus\"")
+    }
+
     /// The attachments that configuration and pod ask for.
     fn attachments(&self, target: &Target<'_>, pod: Option<&Pod>) -> Outcome<Vec<Attachment>> {
         let none = BTreeMap::new();
@@ -161,6 +166,7 @@ impl Ground<'_> {
             netns: target.netns.cloned(),
             args: target.args.tidied(),
             standalone: None,
+            in_place: self.in_place(),
         };
         resolve(&sandbox, wish)
     }

@@ -80,6 +80,7 @@ fn attachments(
         netns: netns.cloned(),
         args: args.clone(),
         standalone: Some(config.name.clone()),
+        in_place: false,
     };
     let default = First {
         named: Named { label: network.name.to_string(), network },

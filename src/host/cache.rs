@@ -251,6 +251,7 @@ mod tests {
             netns: None,
             role: Role::Additional,
             standalone: None,
+            in_place: false,
             label: "default/blue".to_owned(),
             network: Network::parse(CONFIG.as_bytes(), None).unwrap(),
             args: "IgnoreUnknown=1;K8S_POD_NAME=p".parse().unwrap(),

@@ -93,6 +93,10 @@ pub struct Attachment {
     /// Where Manifold was called as a single plugin, the network the runtime called it for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standalone: Option<NetworkName>,
+    /// Whether Manifold was called under the name of the program it stands in for (a configuration of type `multus`):
+    /// then it leaves the files by which that program can take the attachment down.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub in_place: bool,
     /// The name a person knows the network by: `namespace/name` of its definition, else the network's own name.
     pub label: String,
     /// The network.

@@ -62,6 +62,7 @@ mod tests {
             netns: None,
             role: Role::Additional,
             standalone: None,
+            in_place: false,
             label: label.to_owned(),
             network: Network::parse(br#"{"name":"blue","type":"macvlan"}"#, None).unwrap(),
             args: Default::default(),

@@ -37,6 +37,7 @@ pub fn unknown(owner: &Owner, netns: Option<&NetnsPath>) -> Outcome<Attachment> 
         role: Role::Additional,
         // Its caches are not known by this name: nothing is to be removed from them.
         standalone: Some("unknown".parse()?),
+        in_place: false,
         label: "its record is lost".to_owned(),
         network: Network::parse(br#"{"name":"unknown","type":"macvlan"}"#, None)?,
         args: CniArgs::default(),
@@ -67,9 +68,10 @@ pub fn inherited(attachment: &Attachment) -> Vec<Step> {
 }
 
 /// The step that keeps the result. Plugins that are run, and programs beside them, expect what the reference library
-/// leaves; the program Manifold stands in for could not take down what it found no trace of. Where Manifold is called as
-/// a single plugin, its caller does that.
+/// leaves. A program that Manifold stands in for could not take down what it found no trace of, so for it everything is
+/// kept. Where Manifold is called as a single plugin, its caller does that.
 pub fn cache(attachment: &Attachment) -> Option<Step> {
-    let network = || attachment.network.name.clone();
-    attachment.standalone.is_none().then(|| Step::Cache(CacheStep { network: network() }))
+    let wanted = attachment.in_place || run_as_processes(&attachment.network).next().is_some();
+    let step = CacheStep { network: attachment.network.name.clone(), sandbox_file: attachment.in_place };
+    (wanted && attachment.standalone.is_none()).then_some(Step::Cache(step))
 }

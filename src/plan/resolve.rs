@@ -28,6 +28,8 @@ pub struct Sandbox {
     pub args: CniArgs,
     /// Where Manifold was called as a single plugin, the network it was called for.
     pub standalone: Option<NetworkName>,
+    /// Whether Manifold stands in another program's place, see [`Attachment::in_place`].
+    pub in_place: bool,
 }
 
 /// What a pod is to get.
@@ -112,6 +114,7 @@ fn attachment(sandbox: &Sandbox, named: Named, ifname: IfName, role: Role) -> At
         netns: sandbox.netns.clone(),
         role,
         standalone: sandbox.standalone.clone(),
+        in_place: sandbox.in_place,
         label: named.label,
         network: named.network,
         args: sandbox.args.clone(),
@@ -181,6 +184,7 @@ mod tests {
             netns: None,
             args: "IgnoreUnknown=1".parse().unwrap(),
             standalone: None,
+            in_place: false,
         }
     }
 

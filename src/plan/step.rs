@@ -222,6 +222,8 @@ pub struct DefaultRouteStep {
 pub struct CacheStep {
     /// The network, under whose name it is kept.
     pub network: NetworkName,
+    /// Whether the sandbox's own file, which names all its networks, is kept too.
+    pub sandbox_file: bool,
 }
 
 /// What a plugin's answer is.

@@ -141,6 +141,12 @@ fn with_head(plugin: &Value, conf: &Value) -> Value {
     request
 }
 
+/// The stage of a node on which only the program was replaced: its configuration is the peer's.
+fn in_place(mut stage: Stage) -> Stage {
+    stage.conf["type"] = json!("multus");
+    stage
+}
+
 /// A node whose pod was attached by the peer: a bridge, a macvlan with a name of its own, and a list.
 fn inherited_stage() -> (Stage, Peer) {
     let scene = Scene::new();
@@ -149,7 +155,7 @@ fn inherited_stage() -> (Stage, Peer) {
     macvlan["cniVersion"] = json!("1.0.0");
     let tuned = json!({"cniVersion": "1.0.0", "name": "tuned", "plugins": [
         {"type": "macvlan", "master": "up0", "ipam": scene.ipam(2)}, {"type": "tuning", "mtu": 1400}]});
-    let stage = Stage::with(scene, &json!([bridge]));
+    let stage = in_place(Stage::with(scene, &json!([bridge])));
     let peer = Peer::of(&stage);
     peer.add(&[
         Delegate { label: "lab", asked: "", conf: bridge },
@@ -277,7 +283,7 @@ fn a_plugin_that_fails_keeps_the_peers_file_for_the_next_del() {
 
 /// A pod with everything, in the newest version that the reference plugins of this machine speak.
 fn spoken_to_in_1_0() -> Stage {
-    let mut stage = Stage::with_everything();
+    let mut stage = in_place(Stage::with_everything());
     let old = |mut conf: Value| {
         conf["cniVersion"] = json!("1.0.0");
         conf
@@ -306,7 +312,8 @@ fn what_manifold_attached_is_taken_down_by_the_peer() {
 
 #[test]
 fn a_network_with_neither_version_nor_addresses_is_written_down_too() {
-    let stage = Stage::with(Scene::new(), &json!([{"name": "bare", "type": "macvlan", "master": "up0"}]));
+    let stage =
+        in_place(Stage::with(Scene::new(), &json!([{"name": "bare", "type": "macvlan", "master": "up0"}])));
 
     stage.add();
 
@@ -321,7 +328,7 @@ fn a_network_with_neither_version_nor_addresses_is_written_down_too() {
 
 #[test]
 fn a_record_that_is_lost_is_made_up_for_by_the_sandbox_file() {
-    let stage = Stage::with_everything();
+    let stage = in_place(Stage::with_everything());
     stage.add();
     fs::remove_dir_all(stage.scene.path("state")).unwrap();
 
@@ -348,7 +355,7 @@ fn part_of_a_pod_of_the_peers_may_be_manifolds() {
 
 #[test]
 fn a_program_that_plays_one_plugins_part_leaves_no_sandbox_file() {
-    let stage = Stage::with(Scene::new(), &json!([]));
+    let stage = in_place(Stage::with(Scene::new(), &json!([])));
     let mut conf = stage.scene.macvlan("data", 1);
     for key in ["stateDir", "cniDir"] {
         conf[key] = stage.conf[key].clone();
@@ -361,4 +368,15 @@ fn a_program_that_plays_one_plugins_part_leaves_no_sandbox_file() {
     assert!(!stage.scene.path("cache").exists());
     stage.scene.call(&call("DEL"), &conf).result();
     stage.assert_empty();
+}
+
+#[test]
+fn only_where_it_stands_in_for_the_peer_does_manifold_leave_its_files() {
+    let stage = Stage::with_everything();
+
+    stage.add();
+
+    let cached: Vec<String> =
+        stage.scene.kept().into_keys().filter(|path| path.starts_with("cache/")).collect();
+    assert_eq!(cached, ["cache/results/lab-pod-1-lab", "cache/results/tuned-pod-1-tuned"]);
 }

@@ -221,6 +221,7 @@ fn pod(name: &str, chains: &[Chain]) -> Vec<Attachment> {
             netns: Some(format!("/ns/{name}").parse().unwrap()),
             role: if n == 0 { Role::Default } else { Role::Additional },
             standalone: None,
+            in_place: false,
             label: format!("{chain:?}"),
             network: chain.network(),
             args: Default::default(),

@@ -65,6 +65,7 @@ pub(crate) fn attachment(config: &str) -> Attachment {
         netns: None,
         role: Role::Additional,
         standalone: None,
+        in_place: false,
         label: "default/it".to_owned(),
         network: Network::parse(config.as_bytes(), None).unwrap(),
         args: "IgnoreUnknown=1;K8S_POD_NAME=p".parse().unwrap(),

@@ -43,7 +43,7 @@ impl HostHands {
             Step::Cache(cache) => {
                 let owner = &undo.site.attachment.owner;
                 self.cache.remove(owner, &cache.network)?;
-                self.sandboxes.remove(owner)
+                if cache.sandbox_file { self.sandboxes.remove(owner) } else { Ok(()) }
             }
             Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => Ok(()),
         }
@@ -72,10 +72,10 @@ impl Hands for HostHands {
                 progress.result.get_or_insert_default();
                 Ok(())
             }
-            Step::Cache(_) => {
+            Step::Cache(step) => {
                 let result = progress.result.get_or_insert_default();
                 self.cache.put(site.attachment, site.netns, result)?;
-                self.sandboxes.put(site.attachment)
+                if step.sandbox_file { self.sandboxes.put(site.attachment) } else { Ok(()) }
             }
         }
     }

@@ -15,6 +15,7 @@ fn attachment(ifname: &str, config: &str) -> Attachment {
         netns: None,
         role: Role::Additional,
         standalone: None,
+        in_place: true,
         label: "ns/blue".to_owned(),
         network: Network::parse(config.as_bytes(), Some("blue")).unwrap(),
         args: Default::default(),

@@ -10,6 +10,7 @@ fn attachment(role: Role) -> Attachment {
         netns: None,
         role,
         standalone: None,
+        in_place: false,
         label: "ns/blue".to_owned(),
         network: Network::parse(br#"{"name":"blue","type":"macvlan"}"#, None).unwrap(),
         args: Default::default(),

@@ -30,6 +30,7 @@ impl Case {
             netns: None,
             role: Role::Additional,
             standalone: None,
+            in_place: false,
             label: "default/net".into(),
             network: Network::parse(&serde_json::to_vec(&conf).unwrap(), None).unwrap(),
             args: Default::default(),
