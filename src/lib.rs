@@ -10,12 +10,12 @@
 //! | floor | holds | may name |
 //! |---|---|---|
 //! | [`front`] | the doors: stdin and stdout, the command line | everything below |
-//! | [`host`] | the real node: netlink, files, processes; [`sim`] is its twin | engine, plan, model |
+//! | [`host`] | the real node: netlink, files, processes, the API server; [`sim`] is its twin | engine, plan, model |
 //! | [`engine`] | the verbs: add, del, check, gc, status; the ports they need | plan, model |
 //! | [`plan`] | the decisions: kinds, address choice, steps | model |
 //! | [`model`] | the words | nothing |
 //!
-//! Start reading at [`engine::add`], then [`plan::step`], then `host/hands.rs`.
+//! Start reading at [`engine::add`], then [`plan::step`], then `host/hands/mod.rs`.
 
 pub mod engine;
 #[cfg(feature = "node")]

@@ -54,8 +54,8 @@ impl Machine {
     }
 }
 
-/// How long a call may wait for the cluster, in all and for one request: a busy API server is survived, and the runtime,
-/// which waits minutes, gets an answer.
+/// How long a call may wait for the cluster: all its requests together, and each of them, which is tried once at least.
+/// A busy API server is survived, and the runtime, which waits minutes, gets an answer.
 const BUDGET: Budget = Budget { whole: Duration::from_secs(30), one_try: Duration::from_secs(10) };
 
 /// The cluster of a call: that of the kubeconfig, else of the account the program runs under, else none.

@@ -56,7 +56,8 @@ fn part(config: &Config) -> Outcome<Part> {
     match kind.as_str() {
         "manifold" | "multus" => Ok(Part::Meta),
         other if kinds::is_native_type(other) => Ok(Part::Plugin),
-        other => Err(Fault::new(FaultKind::Config, format!("\"type\" is {other:?}"))
-            .remedy("use \"manifold\", or the type of a plugin that Manifold makes in process")),
+        other => Err(Fault::new(FaultKind::Config, format!("\"type\" is {other:?}")).remedy(
+            "use \"manifold\" or \"multus\", or the type of a plugin that Manifold makes in process",
+        )),
     }
 }
