@@ -117,7 +117,10 @@ impl Journal for FileJournal {
                 .because(cause)
                 .remedy("make room, or make it writable")
         };
-        let line = serde_json::to_vec(record).map_err(|cause| failed(cause.into()))?;
+        let mut line = serde_json::to_vec(record).map_err(|cause| failed(cause.into()))?;
+        // A configuration is kept as it was written, with its line ends. Outside of texts, where JSON escapes them, they
+        // mean nothing: as blanks they leave the record on its line.
+        line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
         append(&path, &line).map_err(failed)
     }
 

@@ -213,3 +213,25 @@ fn a_record_whose_last_state_was_cut_short_counts_with_the_one_before() {
     stage.del();
     stage.assert_empty();
 }
+
+#[test]
+fn a_configuration_of_several_lines_is_recorded_and_undone() {
+    let stage = Stage::with_everything();
+    let mut network = stage.scene.macvlan("lines", 6);
+    network["name"] = json!("lines");
+    let text = serde_json::to_string_pretty(&network).unwrap().replace('\n', "\r\n");
+    let manifest = json!({"kind": "NetworkAttachmentDefinition", "metadata": {"name": "lines"}, "spec": {"config": text}});
+    stage.scene.network("lines.json", &manifest.to_string());
+    let netns = stage.pod.path().as_str();
+    let networks = stage.scene.path("networks").display().to_string();
+    let target = ["--netns", netns, "--container-id", "pod-1"];
+    let attach = [&["attach", "--networks", "lines", "--networks-dir", &networks][..], &target].concat();
+
+    let done = stage.scene.manifold(&attach);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+
+    assert_eq!(stage.scene.record("pod-1", "net1").len(), 2, "one line for each state");
+    assert!(stage.scene.manifold(&[&["check"][..], &target].concat()).status.success());
+    assert!(stage.scene.manifold(&[&["detach"][..], &target].concat()).status.success());
+    stage.assert_empty();
+}
