@@ -25,7 +25,7 @@ rig: deps-test ## runs only the cases in the emulated machine: make rig CASES="-
 bench: deps-demo ## measures attaching beside the reference plugin and the bare kernel: make bench ROUNDS=200
 	@env RUSTFLAGS="$(STATIC)" cargo bench --quiet --locked --target $(HOST) --bench attach -- $(ROUNDS)
 
-# Static, so that it runs on any node, and at a fixed place: relocating itself costs every call a tenth of a millisecond
+# Static, so that it runs on any node, and at a fixed place: relocating itself would cost every call
 # (docs/decisions/0022-the-binary-is-static-and-at-a-fixed-place.md). The target must be given: without it the flag would reach build scripts.
 release: ## builds the static binaries into target/<host>/release
 	@.ci/stage release env RUSTFLAGS="$(STATIC)" cargo build --release --locked --target $(HOST)

@@ -98,7 +98,7 @@ impl Netns {
     /// A netlink socket in the namespace.
     ///
     /// The calling thread goes there and comes back: two system calls, where a scratch thread costs a stack, an arena of
-    /// the allocator and two switches, a quarter of a millisecond in all. Between going and coming nothing runs but the
+    /// the allocator and two switches. Between going and coming nothing runs but the
     /// opening of the socket.
     ///
     /// # Guarantees
