@@ -45,7 +45,11 @@ impl Links {
             let master = link::by_name(&mut host, MASTER).unwrap().unwrap();
             let step = LinkStep {
                 kind: LinkKind::Macvlan { mode: MacvlanMode::Bridge, bc_queue_len: None },
-                master: Master { place: Place::Host, name: MASTER.parse().unwrap(), index: master.index },
+                master: Some(Master {
+                    place: Place::Host,
+                    name: MASTER.parse().unwrap(),
+                    index: master.index,
+                }),
                 mac: Some(mark::derived_mac(owner)),
                 mtu: None,
                 group: mark::link_group(&owner.container),

@@ -51,9 +51,12 @@ impl fmt::Display for AddressRange {
 
 impl fmt::Display for LinkStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "make a {} on {}", self.kind, self.master.name)?;
-        if self.master.place == Place::Pod {
-            write!(f, " in the pod")?;
+        write!(f, "make a {}", self.kind)?;
+        if let Some(master) = &self.master {
+            write!(f, " on {}", master.name)?;
+            if master.place == Place::Pod {
+                write!(f, " in the pod")?;
+            }
         }
         if let Some(mac) = self.mac {
             write!(f, ", Ethernet address {mac}")?;
@@ -71,6 +74,7 @@ impl fmt::Display for LinkKind {
             Self::Macvlan { mode, .. } => write!(f, "macvlan in mode {mode}"),
             Self::Vlan { id, protocol: VlanProtocol::Dot1Q } => write!(f, "vlan with id {id}"),
             Self::Vlan { id, protocol: VlanProtocol::Dot1Ad } => write!(f, "802.1ad vlan with id {id}"),
+            Self::Dummy => f.write_str("dummy link"),
         }
     }
 }

@@ -88,12 +88,13 @@ pub struct AddressRange {
 pub struct LinkStep {
     /// What kind of link.
     pub kind: LinkKind,
-    /// The link it sits on.
-    pub master: Master,
-    /// Its Ethernet address; `None` takes the master's.
+    /// The link it sits on; a dummy sits on none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<Master>,
+    /// Its Ethernet address; `None` takes the master's, and without a master a random one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddr>,
-    /// Its MTU in bytes; `None` takes the master's.
+    /// Its MTU in bytes; `None` takes the master's, and without a master 1500.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// Its link group, see [`super::mark::link_group`].
@@ -130,6 +131,9 @@ pub enum LinkKind {
         /// Ethertype of the tag.
         protocol: VlanProtocol,
     },
+    /// `dummy`: a link that leads nowhere. It carries name, addresses and Ethernet address of a device that the kernel
+    /// does not drive, for applications that ask the kernel for them.
+    Dummy,
 }
 
 impl LinkKind {

@@ -117,7 +117,7 @@ impl VirtualLink {
     fn link(&self, master: Master) -> Step {
         Step::Link(LinkStep {
             kind: self.kind.clone(),
-            master,
+            master: Some(master),
             mac: self.mac,
             mtu: self.mtu,
             group: mark::link_group(&self.owner.container),

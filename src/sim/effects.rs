@@ -99,13 +99,11 @@ impl State {
     }
 
     fn make_link(&mut self, site: Site<'_>, step: &LinkStep, progress: &mut Progress) -> Outcome<()> {
+        let parent = step.master.as_ref().map(|master| master.index).unwrap_or_default();
         if let LinkKind::Vlan { .. } = step.kind {
             // The kernel keeps a VLAN registered at its master, whatever namespace the link is in.
-            let twin = self
-                .world
-                .links
-                .values()
-                .any(|l| l.kind.as_ref() == Some(&step.kind) && l.parent == step.master.index);
+            let twin =
+                self.world.links.values().any(|l| l.kind.as_ref() == Some(&step.kind) && l.parent == parent);
             if twin {
                 return Err(Fault::new(FaultKind::Exists, "the master has that VLAN"));
             }
@@ -113,7 +111,7 @@ impl State {
         let link = SimLink {
             group: step.group,
             mac: step.mac,
-            parent: step.master.index,
+            parent,
             kind: Some(step.kind.clone()),
             ..SimLink::default()
         };

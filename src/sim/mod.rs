@@ -68,7 +68,7 @@ pub struct SimLink {
     pub group: u32,
     /// Ethernet address.
     pub mac: Option<MacAddr>,
-    /// Index of its master.
+    /// Index of its master; 0 without one.
     pub parent: u32,
     /// What it is, if Manifold made it.
     pub kind: Option<LinkKind>,

@@ -22,7 +22,7 @@ pub(super) fn apply(
 ) -> Outcome<()> {
     let netns = netns(site)?;
     let name = &site.attachment.owner.ifname;
-    match step.master.place {
+    match step.master.as_ref().map_or(Place::Pod, |master| master.place) {
         Place::Pod => sockets.pod(netns, |pod| link::create(&mut pod.socket, name, step, Cradle::Here))?,
         Place::Host => sockets.pod(netns, |pod| {
             sockets.host(|host| link::create(host, name, step, Cradle::There(pod.netns.as_fd())))
@@ -124,8 +124,8 @@ pub(super) fn holds(sockets: &Sockets, site: Site<'_>, step: &LinkStep) -> Outco
     let mac = told.map(|i| i.mac.as_str()).filter(|mac| !mac.is_empty());
     if !same_kind(seen.kind.as_ref(), &step.kind) {
         Err(drift(format!("interface {name:?} is of another kind or mode")))
-    } else if seen.parent != Some(step.master.index) {
-        Err(drift(format!("interface {name:?} sits on another link than {:?}", step.master.name.as_str())))
+    } else if let Some(master) = step.master.as_ref().filter(|master| seen.parent != Some(master.index)) {
+        Err(drift(format!("interface {name:?} sits on another link than {:?}", master.name.as_str())))
     } else if mac.is_some_and(|mac| seen.mac.is_none_or(|m| m.to_string() != mac.to_ascii_lowercase())) {
         Err(drift(format!("interface {name:?} has another Ethernet address")))
     } else if alone && step.mtu.is_some_and(|mtu| mtu != seen.mtu) {
@@ -141,7 +141,8 @@ fn same_kind(seen: Option<&LinkKind>, made: &LinkKind) -> bool {
         (Some(LinkKind::Vlan { id: a, protocol: p }), LinkKind::Vlan { id: b, protocol: q }) => {
             (a, p) == (b, q)
         }
-        (Some(LinkKind::Macvlan { .. } | LinkKind::Vlan { .. }) | None, _) => false,
+        (Some(LinkKind::Dummy), LinkKind::Dummy) => true,
+        (Some(LinkKind::Macvlan { .. } | LinkKind::Vlan { .. } | LinkKind::Dummy) | None, _) => false,
     }
 }
 

@@ -5,11 +5,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecUnspec, InetDevConf, InfoData, InfoMacVlan, InfoVlan, LinkAttribute, LinkExtentMask,
-    LinkFlags, LinkInfo, LinkMessage, MacVlanMode, VlanProtocol as WireProtocol,
+    AfSpecInet, AfSpecUnspec, InetDevConf, InfoData, InfoKind, InfoMacVlan, InfoVlan, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, MacVlanMode, VlanProtocol as WireProtocol,
 };
 use nix::libc;
-use rtnetlink::{LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVlan};
+use rtnetlink::{LinkDummy, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVlan};
 
 use super::socket::{Refusal, Request, Socket};
 use crate::model::fault::{Fault, Outcome};
@@ -93,18 +93,20 @@ pub enum Cradle<'a> {
 /// # Errors
 /// [`FaultKind::Exists`] where the name, or the VLAN on its master, is taken; otherwise what the kernel said.
 pub fn create(socket: &mut Socket, name: &IfName, step: &LinkStep, cradle: Cradle<'_>) -> Outcome<()> {
+    let master = step.master.as_ref().map(|master| master.index).unwrap_or_default();
     let message = match &step.kind {
         LinkKind::Macvlan { mode, bc_queue_len } => {
-            let mut builder = LinkMacVlan::new(name.as_str(), step.master.index, wire_mode(*mode));
+            let mut builder = LinkMacVlan::new(name.as_str(), master, wire_mode(*mode));
             if let Some(length) = bc_queue_len {
                 builder = builder.append_info_data(InfoMacVlan::BcQueueLen(*length));
             }
             finish(builder, step, cradle)
         }
         LinkKind::Vlan { id, protocol } => {
-            let builder = LinkVlan::new(name.as_str(), step.master.index, *id);
+            let builder = LinkVlan::new(name.as_str(), master, *id);
             finish(builder.protocol(wire_protocol(*protocol)), step, cradle)
         }
+        LinkKind::Dummy => finish(LinkDummy::new(name.as_str()), step, cradle),
     };
     let request = Request::change(Message::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
     socket.ask(request)?.map(drop).map_err(|refusal| refused_birth(refusal, name, step))
@@ -213,6 +215,7 @@ fn read(message: &Message) -> Option<Seen> {
 
 fn kind(info: &LinkInfo) -> Option<LinkKind> {
     match info {
+        LinkInfo::Kind(InfoKind::Dummy) => Some(LinkKind::Dummy),
         LinkInfo::Data(InfoData::MacVlan(data)) => {
             let mode =
                 data.iter().find_map(|d| if let InfoMacVlan::Mode(m) = d { seen_mode(m) } else { None })?;
@@ -259,8 +262,9 @@ fn wire_protocol(protocol: VlanProtocol) -> WireProtocol {
 
 /// Says what the kernel's refusal to make a link means.
 fn refused_birth(refusal: Refusal, name: &IfName, step: &LinkStep) -> Fault {
-    let master = step.master.name.as_str();
+    let master = step.master.as_ref().map(|master| master.name.as_str()).unwrap_or_default();
     let what = match &step.kind {
+        LinkKind::Dummy => format!("cannot make dummy link {:?}", name.as_str()),
         LinkKind::Macvlan { .. } => format!("cannot make macvlan {:?} on {master:?}", name.as_str()),
         LinkKind::Vlan { id, .. } => {
             format!("cannot make vlan {:?} with id {id} on {master:?}", name.as_str())
@@ -284,7 +288,7 @@ fn refused_birth(refusal: Refusal, name: &IfName, step: &LinkStep) -> Fault {
             "the master does not take such a link now: check its type, its MTU, and that mode \"passthru\" is alone on it",
         ),
         libc::EOPNOTSUPP => {
-            (FaultKind::Kernel, "load the kernel module of that name (macvlan or 8021q) on this node")
+            (FaultKind::Kernel, "load the kernel module of that name (macvlan, 8021q or dummy) on this node")
         }
         libc::EPERM => (FaultKind::Kernel, "run Manifold as root on the host"),
         _ => (FaultKind::Kernel, "see the kernel's log on this node"),
