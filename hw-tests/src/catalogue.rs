@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::cases::{compat, machine, macvlan, vlan};
+use crate::cases::{compat, machine, macvlan, sriov, vlan};
 use crate::need::Need;
 use crate::options::Options;
 use crate::plugin::Subject;
@@ -35,6 +35,7 @@ pub(crate) enum HoldsFor {
 pub(crate) fn chosen(options: &Options) -> impl Iterator<Item = &'static Case> {
     [machine::CASES, vlan::CASES, macvlan::CASES, compat::CASES]
         .into_iter()
+        .chain(sriov::CASES)
         .flatten()
         .filter(|case| case.name.contains(&options.filter))
 }

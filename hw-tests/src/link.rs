@@ -38,6 +38,27 @@ impl Link {
         equal("the MTU", self.0.get("mtu").and_then(Value::as_u64), Some(wanted))
     }
 
+    /// Its MTU in bytes.
+    pub(crate) fn mtu(&self) -> u64 {
+        self.0.get("mtu").and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    /// Its Ethernet address.
+    pub(crate) fn mac(&self) -> &str {
+        self.text("/address")
+    }
+
+    /// Its alias; empty if it has none.
+    pub(crate) fn alias(&self) -> &str {
+        self.text("/ifalias")
+    }
+
+    /// Whether it has this flag, such as `ALLMULTI`.
+    pub(crate) fn has_flag(&self, wanted: &str) -> bool {
+        let flags = self.0.get("flags").and_then(Value::as_array);
+        flags.is_some_and(|flags| flags.iter().any(|flag| flag == wanted))
+    }
+
     /// The name of the link it lies on; empty if it lies on none.
     pub(crate) fn parent(&self) -> &str {
         self.text("/link")
@@ -45,8 +66,7 @@ impl Link {
 
     /// Whether it is up.
     pub(crate) fn is_up(&self) -> bool {
-        let flags = self.0.get("flags").and_then(Value::as_array);
-        flags.is_some_and(|flags| flags.iter().any(|flag| flag == "UP"))
+        self.has_flag("UP")
     }
 
     /// Its IPv4 addresses with their prefix lengths.

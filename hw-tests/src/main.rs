@@ -7,6 +7,7 @@
 //!
 //! Start reading at [`catalogue`]; [`rig`] prepares and boots the machine, [`node`] is what a case works on.
 
+mod adapter;
 mod cases;
 mod catalogue;
 mod command;

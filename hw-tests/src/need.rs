@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::command::Program;
 use crate::node::Node;
 use crate::trouble::{Outcome, Trouble};
 
@@ -13,6 +14,8 @@ pub(crate) enum Need {
     Link(&'static str),
     /// A network adapter that offers SR-IOV virtual functions.
     SriovAdapter,
+    /// This program of the distribution's.
+    Program(&'static str),
     /// This program of the reference plugins.
     Plugin(&'static str),
 }
@@ -26,6 +29,7 @@ impl Need {
         match self {
             Self::Link(kind) => probe_link(kind),
             Self::SriovAdapter => sriov_adapters().map(|_| ()),
+            Self::Program(name) => Program::new([name, "--version"]).output().map(|_| ()),
             Self::Plugin(name) => probe_plugin(name),
         }
     }
@@ -36,6 +40,7 @@ impl fmt::Display for Need {
         match self {
             Self::Link(kind) => write!(f, "links of type {kind}"),
             Self::SriovAdapter => f.write_str("an SR-IOV adapter"),
+            Self::Program(name) => write!(f, "the program {name}"),
             Self::Plugin(name) => write!(f, "the plugin {name}"),
         }
     }

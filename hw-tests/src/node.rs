@@ -10,9 +10,9 @@ use crate::command::Program;
 use crate::link::{Link, links};
 use crate::trouble::{Outcome, Trouble};
 
-/// A network namespace with a name of its own.
+/// A network namespace with a name of its own, or the machine's.
 pub(crate) struct Netns {
-    /// Its name.
+    /// Its name; the machine's has none.
     pub(crate) name: String,
 }
 
@@ -33,6 +33,17 @@ impl Node {
         let folder = folder.map_err(Trouble::doing("cannot make a folder"))?;
         let own = Netns::new(format!("{}-node", last(folder.path())))?;
         Ok(Self { own, folder })
+    }
+
+    /// A node that is the machine itself, with its adapters: what the kernel does with the interfaces of a namespace that
+    /// dies, it does to the machine's own.
+    ///
+    /// # Errors
+    /// No folder could be made.
+    pub(crate) fn of_machine() -> Outcome<Self> {
+        let folder = tempfile::Builder::new().prefix("hw-").tempdir();
+        let folder = folder.map_err(Trouble::doing("cannot make a folder"))?;
+        Ok(Self { own: Netns { name: String::new() }, folder })
     }
 
     /// Another namespace of this node: a pod, or a neighbour.
@@ -88,13 +99,15 @@ impl Netns {
     /// # Errors
     /// `ip` failed.
     pub(crate) fn ip(&self, arguments: &str) -> Outcome<String> {
-        Program::new(["ip", "-n", &self.name].into_iter().chain(arguments.split_whitespace())).output()
+        let there = ["-n", self.name.as_str()].into_iter().filter(|_| !self.name.is_empty());
+        Program::new(["ip"].into_iter().chain(there).chain(arguments.split_whitespace())).output()
     }
 
     /// A program that will run in it.
     pub(crate) fn program(&self, words: impl IntoIterator<Item = impl Into<OsString>>) -> Program {
         let enter = ["ip", "netns", "exec", &self.name].map(OsString::from);
-        Program::new(enter.into_iter().chain(words.into_iter().map(Into::into)))
+        let enter = enter.into_iter().filter(|_| !self.name.is_empty());
+        Program::new(enter.chain(words.into_iter().map(Into::into)))
     }
 
     /// Its links.
@@ -142,6 +155,9 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
+        if self.name.is_empty() {
+            return;
+        }
         // A name that is left behind in a scratch namespace disturbs nobody, and there is nobody to tell.
         Program::new(["ip", "netns", "delete", &self.name]).run().ok();
     }

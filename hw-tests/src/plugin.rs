@@ -1,11 +1,12 @@
 //! CNI calls as a container runtime makes them: variables, a configuration on standard input, a result or an
 //! error object on standard output (CNI specification 1.1.0, sections 2 and 5).
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::command::Ran;
+use crate::command::{Program, Ran};
 use crate::node::{Netns, Node};
 use crate::options::{Options, Whom};
 use crate::trouble::{Outcome, Trouble, holds};
@@ -13,8 +14,8 @@ use crate::trouble::{Outcome, Trouble, holds};
 /// Where the distribution puts the reference plugins.
 pub(crate) const REFERENCE: &str = "/usr/lib/cni";
 
-/// The version of the protocol that the calls speak.
-const VERSION: &str = "1.0.0";
+/// The version of the protocol that Manifold is spoken to in, and that of the reference plugins, which are older.
+const VERSIONS: (&str, &str) = ("1.1.0", "1.0.0");
 
 /// The name of the network under test.
 const NETWORK: &str = "net-under-test";
@@ -64,7 +65,15 @@ impl Subject {
         }
     }
 
-    fn program(&self, config: &Value) -> PathBuf {
+    /// The version of the protocol that it is spoken to in.
+    fn version(&self) -> &'static str {
+        match self {
+            Self::Manifold(_) => VERSIONS.0,
+            Self::Reference => VERSIONS.1,
+        }
+    }
+
+    pub(crate) fn program(&self, config: &Value) -> PathBuf {
         match self {
             Self::Manifold(path) => path.clone(),
             Self::Reference => {
@@ -106,6 +115,14 @@ impl<'a> Attachment<'a> {
         self.call("CHECK", Some(result))
     }
 
+    /// Asks for it, of a plugin that may refuse.
+    ///
+    /// # Errors
+    /// The plugin could not be run.
+    pub(crate) fn try_add(&self) -> Outcome<Result<Value, Refusal>> {
+        self.call("ADD", None)
+    }
+
     /// Asks for it, of a plugin that should refuse.
     ///
     /// # Errors
@@ -127,29 +144,39 @@ impl<'a> Attachment<'a> {
     }
 
     fn call(&self, command: &str, result: Option<&Value>) -> Outcome<Result<Value, Refusal>> {
-        let program = self.node.own.program([self.subject.program(&self.config)]);
-        let ran = program
+        let ran = self.program(command, [self.subject.program(&self.config)], result).run()?;
+        reply(command, &ran)
+    }
+
+    /// The program that serves a call, started by these words: its own path, or a program that runs it.
+    pub(crate) fn program(
+        &self,
+        command: &str,
+        words: impl IntoIterator<Item = impl Into<OsString>>,
+        result: Option<&Value>,
+    ) -> Program {
+        let program = self.node.own.program(words);
+        program
             .env("CNI_COMMAND", command)
             .env("CNI_CONTAINERID", &self.container)
             .env("CNI_NETNS", &self.netns)
             .env("CNI_IFNAME", IFNAME)
             .env("CNI_PATH", REFERENCE)
             .input(self.input(result).to_string())
-            .run()?;
-        reply(command, &ran)
     }
 
     fn input(&self, result: Option<&Value>) -> Value {
+        let version = self.subject.version();
         let mut input = match self.subject {
             Subject::Manifold(_) => json!({
                 "type": "manifold",
                 "stateDir": self.node.path("state"),
-                "delegates": [{"cniVersion": VERSION, "name": NETWORK, "plugins": [self.config]}],
+                "delegates": [{"cniVersion": version, "name": NETWORK, "plugins": [self.config]}],
             }),
             Subject::Reference => self.config.clone(),
         };
         if let Some(keys) = input.as_object_mut() {
-            keys.insert("cniVersion".into(), VERSION.into());
+            keys.insert("cniVersion".into(), version.into());
             keys.insert("name".into(), NETWORK.into());
             keys.extend(result.map(|result| ("prevResult".into(), result.clone())));
         }

@@ -29,6 +29,7 @@ pub struct Attached {
 /// The first failure.
 pub fn add(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<Attached>> {
     let reads: Vec<Read> = attachments.into_iter().map(survey::read).collect::<Outcome<_>>()?;
+    reads.iter().try_for_each(|read| read.claims().map(drop))?;
     let Some(first) = reads.first() else { return Ok(Vec::new()) };
     let netns = pod_netns(node, &first.attachment)?;
     let boot = node.probe.boot_id()?;

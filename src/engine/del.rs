@@ -103,18 +103,22 @@ fn give_up(node: &Node<'_>, detach: &Detach<'_>, records: &[Record]) -> Outcome<
 
 /// A record of what an attachment would have made, for want of the real one.
 fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> {
-    let read = survey::read(attachment)?;
+    // What another program made may be of a configuration that we would refuse.
+    let (steps, attachment) = match survey::read(attachment.clone()) {
+        Ok(read) => (read.traces(), attachment),
+        Err(_) => (chain::remains(&attachment), attachment),
+    };
     Ok(Record {
         format: FORMAT,
         phase: Phase::Detaching,
         order: 0,
         failures: 0,
         boot: node.probe.boot_id()?,
-        netns: read.attachment.netns.as_ref().and_then(|path| node.netns_id(path)),
-        steps: read.traces(),
+        netns: attachment.netns.as_ref().and_then(|path| node.netns_id(path)),
+        steps,
         claims: Vec::new(),
         result: None,
-        attachment: read.attachment,
+        attachment,
     })
 }
 
@@ -123,6 +127,7 @@ fn by_another_plugin(mut record: Record) -> Record {
     let unmarked = |step: &Step| match step {
         Step::Link(link) => Some(Step::Link(LinkStep { group: mark::UNMARKED, ..link.clone() })),
         Step::Lease(_)
+        | Step::Vf(_)
         | Step::Configure(_)
         | Step::DefaultRoute(_)
         | Step::Exec(_)

@@ -83,6 +83,7 @@ fn steps(node: &Node<'_>, one: &Inherited) -> Vec<Step> {
             .is_err_and(|fault| fault.kind() == FaultKind::Absent),
         Step::Lease(_)
         | Step::Link(_)
+        | Step::Vf(_)
         | Step::Configure(_)
         | Step::DefaultRoute(_)
         | Step::Pass
@@ -111,6 +112,7 @@ fn unmarked(step: &Step) -> Option<Step> {
             Some(Step::Link(link))
         }
         Step::Lease(_)
+        | Step::Vf(_)
         | Step::Configure(_)
         | Step::Exec(_)
         | Step::DefaultRoute(_)

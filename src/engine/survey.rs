@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::model::Attachment;
-use crate::model::fault::Outcome;
+use crate::model::fault::{Fault, Outcome};
 use crate::plan::chain;
 use crate::plan::claim::Claim;
 use crate::plan::facts::{Facts, Question};
@@ -32,7 +32,11 @@ impl Read {
     /// A claim that cannot be named.
     pub fn claims(&self) -> Outcome<Vec<Claim>> {
         let each: Outcome<Vec<Vec<Claim>>> = self.wanted.iter().map(|w| w.claims()).collect();
-        Ok(each?.into_iter().flatten().collect())
+        let named = |fault: Fault| {
+            let Attachment { owner, label, .. } = &self.attachment;
+            fault.while_doing(format!("cannot attach {:?} ({label})", owner.ifname.as_str()))
+        };
+        Ok(each.map_err(named)?.into_iter().flatten().collect())
     }
 
     /// Surveys the node and plans.

@@ -93,6 +93,7 @@ fn told(fault: Fault, undo: &Undo<'_>) -> Fault {
     let Undo { site, step } = undo;
     let what = match step {
         Step::Exec(_) => return fault.while_doing(named(site)),
+        Step::Vf(_) => "its virtual function".to_owned(),
         Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => "its link".to_owned(),
         Step::Lease(_) => "its addresses".to_owned(),
         Step::Cache(_) => "its cached result".to_owned(),

@@ -12,3 +12,5 @@ pub mod netlink;
 pub mod netns;
 pub mod peer;
 pub mod probe;
+pub mod sysfs;
+pub mod vf_registry;

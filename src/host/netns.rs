@@ -63,6 +63,14 @@ impl Netns {
         })
     }
 
+    /// Opens the namespace of the calling thread, to move links to.
+    ///
+    /// # Errors
+    /// It may not be opened.
+    pub fn own() -> Outcome<File> {
+        File::open(OWN).map_err(|cause| unreadable(Path::new(OWN), cause))
+    }
+
     /// What stands at a path.
     ///
     /// # Errors

@@ -9,6 +9,8 @@ use super::exec::Plugins;
 use super::netlink::link::{self, Seen};
 use super::netlink::{Socket, Sockets, route};
 use super::netns::Netns;
+use super::sysfs::Sysfs;
+use super::vf_registry::VfRegistry;
 use crate::engine::ports::{NetnsState, Probe};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, NetnsPath};
@@ -17,16 +19,26 @@ use crate::plan::facts::{Answer, LinkFacts, Place, Question};
 /// Longest file read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 
+mod vf;
+
 /// Looks at this node.
 pub struct HostProbe {
     sockets: Rc<Sockets>,
     plugins: Rc<Plugins>,
+    sysfs: Sysfs,
+    registry: VfRegistry,
 }
 
 impl HostProbe {
     /// A probe that shares the call's sockets, and looks for these plugins.
     pub fn new(sockets: Rc<Sockets>, plugins: Rc<Plugins>) -> Self {
-        Self { sockets, plugins }
+        Self { sockets, plugins, sysfs: Sysfs::default(), registry: VfRegistry::default() }
+    }
+
+    /// The same, which looks for devices in this tree and finds the account of VFs here.
+    #[must_use]
+    pub fn with_devices(self, sysfs: Sysfs, registry: VfRegistry) -> Self {
+        Self { sysfs, registry, ..self }
     }
 
     fn ask(
@@ -62,6 +74,7 @@ impl Probe for HostProbe {
             }
             Question::Program(program) => self.plugins.find(program).map(|_| Answer::Present),
             Question::ResolvConf(path) => Ok(Answer::Text(text(path)?)),
+            Question::Vf(vf) => self.vf(*vf),
         }
     }
 

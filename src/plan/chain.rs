@@ -26,7 +26,14 @@ pub fn read(attachment: &Attachment) -> Outcome<Vec<Box<dyn Wanted>>> {
     each.collect()
 }
 
-/// What stands for an attachment of which nothing is known but its owner: a link that carries the owner's mark.
+/// Steps that undo what may be left of an attachment whose configuration can never be right.
+pub fn remains(attachment: &Attachment) -> Vec<Step> {
+    let each = attachment.network.plugins.iter().flat_map(|conf| kinds::of(conf).remains());
+    each.chain(cache(attachment)).collect()
+}
+
+/// What stands for an attachment of which nothing is known but its owner: a link or a device that carries the owner's
+/// mark.
 ///
 /// # Errors
 /// None: the network is well formed.
@@ -39,7 +46,10 @@ pub fn unknown(owner: &Owner, netns: Option<&NetnsPath>) -> Outcome<Attachment> 
         standalone: Some("unknown".parse()?),
         in_place: false,
         label: "its record is lost".to_owned(),
-        network: Network::parse(br#"{"name":"unknown","type":"macvlan"}"#, None)?,
+        network: Network::parse(
+            br#"{"name":"unknown","plugins":[{"type":"macvlan"},{"type":"sriov"}]}"#,
+            None,
+        )?,
         args: CniArgs::default(),
         capabilities: Object::default(),
         routing: Routing::default(),

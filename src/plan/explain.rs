@@ -4,15 +4,17 @@ use std::fmt;
 
 use super::facts::Place;
 use super::step::{
-    AddressRange, ConfigureStep, Dad, DefaultRouteStep, LeaseStep, LinkKind, LinkStep, MacvlanMode, Step,
-    VlanProtocol, Yields,
+    AddressRange, Bearer, ConfigureStep, Dad, DefaultRouteStep, LeaseStep, LinkKind, LinkStep, MacvlanMode,
+    Step, VlanProtocol, Yields,
 };
+use super::vf::{AppVf, Driven, KernelVf, VfLinkState, VfRate, VfSettings, VfStep, VfTake, VfVlan};
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lease(step) => step.fmt(f),
             Self::Link(step) => step.fmt(f),
+            Self::Vf(step) => step.fmt(f),
             Self::Configure(step) => step.fmt(f),
             Self::Exec(step) => {
                 let what = match step.yields {
@@ -68,6 +70,70 @@ impl fmt::Display for LinkStep {
     }
 }
 
+impl fmt::Display for VfStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost => f.write_str("find a virtual function by what was left of it"),
+            Self::Take(take) => take.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for VfTake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.driven {
+            Driven::Kernel(kernel) => write!(f, "move {}, the interface of VF {}", kernel.was.name, self.vf)?,
+            Driven::Application(AppVf { bind: None }) => write!(f, "give VF {} to an application", self.vf)?,
+            Driven::Application(AppVf { bind: Some(bind) }) => {
+                write!(f, "bind VF {} to {} for an application", self.vf, bind.to)?;
+            }
+        }
+        if let Some(pf) = &self.pf {
+            write!(f, ", VF {} of {}", pf.number, pf.name)?;
+        }
+        self.to.fmt(f)?;
+        if let Driven::Kernel(KernelVf { mtu: Some(mtu), .. }) = &self.driven {
+            write!(f, ", MTU {mtu}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for VfSettings {
+    /// Each setting after a comma.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let switch = |on: bool| if on { "on" } else { "off" };
+        if let Some(mac) = self.mac {
+            write!(f, ", Ethernet address {mac}")?;
+        }
+        if let Some(VfVlan { id, qos, protocol }) = self.vlan {
+            let protocol = match protocol {
+                VlanProtocol::Dot1Q => "",
+                VlanProtocol::Dot1Ad => "802.1ad ",
+            };
+            write!(f, ", {protocol}vlan {id} with priority {qos}")?;
+        }
+        if let Some(on) = self.spoofchk {
+            write!(f, ", spoof check {}", switch(on))?;
+        }
+        if let Some(on) = self.trust {
+            write!(f, ", trust {}", switch(on))?;
+        }
+        if let Some(state) = self.link_state {
+            let state = match state {
+                VfLinkState::Auto => "auto",
+                VfLinkState::Enable => "enable",
+                VfLinkState::Disable => "disable",
+            };
+            write!(f, ", link state {state}")?;
+        }
+        if let Some(VfRate { min, max }) = self.rate {
+            write!(f, ", {min} to {max} Mbit/s")?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for LinkKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -95,6 +161,9 @@ impl fmt::Display for ConfigureStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fixed = words(self.given.ips.iter().map(|ip| ip.address.to_string()));
         match (self.needs_address, fixed.as_str()) {
+            _ if self.bearer == Bearer::Application => {
+                f.write_str("leave its addresses to the application")?
+            }
             (false, _) => f.write_str("bring it up, without an address")?,
             (true, "") => f.write_str("bring it up with what was leased")?,
             (true, fixed) => write!(f, "bring it up with {fixed}")?,

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{IfName, MacAddr, PluginType};
+use super::vf::VfFacts;
+use crate::model::{IfName, MacAddr, PciAddress, PluginType};
 
 /// On which side of the pod's border a link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub enum Question {
     Program(PluginType),
     /// The text of a file in the syntax of `resolv.conf(5)`.
     ResolvConf(PathBuf),
+    /// The PCI function of this address, as a virtual one.
+    Vf(PciAddress),
 }
 
 impl Question {
@@ -34,7 +37,7 @@ impl Question {
     pub fn is_about_the_pod(&self) -> bool {
         match self {
             Self::Link(place, _) | Self::DefaultLink(place) => *place == Place::Pod,
-            Self::Program(_) | Self::ResolvConf(_) => false,
+            Self::Program(_) | Self::ResolvConf(_) | Self::Vf(_) => false,
         }
     }
 }
@@ -59,6 +62,8 @@ pub enum Answer {
     Link(LinkFacts),
     /// The text of the file.
     Text(String),
+    /// The PCI function.
+    Vf(Box<VfFacts>),
     /// It is there.
     Present,
     /// There is no such thing.
@@ -79,7 +84,7 @@ impl Facts {
     pub fn link(&self, question: &Question) -> Option<&LinkFacts> {
         self.0.iter().find_map(|(q, a)| match a {
             Answer::Link(link) if q == question => Some(link),
-            Answer::Link(_) | Answer::Text(_) | Answer::Present | Answer::Absent => None,
+            Answer::Link(_) | Answer::Text(_) | Answer::Vf(_) | Answer::Present | Answer::Absent => None,
         })
     }
 
@@ -87,7 +92,15 @@ impl Facts {
     pub fn text(&self, question: &Question) -> Option<&str> {
         self.0.iter().find_map(|(q, a)| match a {
             Answer::Text(text) if q == question => Some(text.as_str()),
-            Answer::Link(_) | Answer::Text(_) | Answer::Present | Answer::Absent => None,
+            Answer::Link(_) | Answer::Text(_) | Answer::Vf(_) | Answer::Present | Answer::Absent => None,
+        })
+    }
+
+    /// What was seen of the PCI function of this address, if that was asked and it is there.
+    pub fn vf(&self, vf: PciAddress) -> Option<&VfFacts> {
+        self.0.iter().find_map(|(q, a)| match a {
+            Answer::Vf(facts) if *q == Question::Vf(vf) => Some(facts.as_ref()),
+            Answer::Link(_) | Answer::Text(_) | Answer::Vf(_) | Answer::Present | Answer::Absent => None,
         })
     }
 }

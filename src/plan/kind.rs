@@ -6,7 +6,7 @@ use super::claim::Claim;
 use super::facts::{Facts, Question};
 use super::step::Step;
 use crate::model::fault::Outcome;
-use crate::model::{Attachment, Object, PluginConf};
+use crate::model::{Attachment, MacAddr, Object, PluginConf, object};
 
 /// One link of an attachment's chain, as a Kind sees it.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,18 @@ impl<'a> Ask<'a> {
         let given = self.attachment.capabilities.find(capability);
         let declared = given.filter(|_| self.conf.wants(capability));
         declared.or_else(|| nested(self.conf.object(), &["runtimeConfig", capability]))
+    }
+
+    /// The Ethernet address asked for: by the runtime or the pod, else in `CNI_ARGS`, else in the configuration.
+    ///
+    /// # Errors
+    /// It is none that a link can have.
+    pub fn mac(&self, configured: Option<&str>) -> Outcome<Option<MacAddr>> {
+        let runtime: Option<String> =
+            self.runtime("mac").map(|raw| object::decode(raw, "runtimeConfig.mac")).transpose()?;
+        let argument = self.attachment.args.get("MAC").map(str::to_owned);
+        let asked = runtime.or(argument).or_else(|| configured.map(str::to_owned));
+        asked.filter(|text| !text.is_empty()).map(|text| text.parse()).transpose()
     }
 
     /// A value of `args.cni` in the configuration (CNI conventions, "Dynamic Plugin specific fields").
@@ -51,6 +63,11 @@ pub trait Kind: Sync {
     /// # Errors
     /// A value that can never be right.
     fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>>;
+
+    /// As [`Wanted::traces`], where the configuration cannot be read any more: what can be told without it.
+    fn remains(&self) -> Vec<Step> {
+        Vec::new()
+    }
 }
 
 /// What a configuration asks for, read and checked.

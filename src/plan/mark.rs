@@ -34,7 +34,34 @@ pub fn derived_mac(owner: &Owner) -> MacAddr {
     MacAddr::local(fnv1a(&["mac", owner.container.as_str(), owner.ifname.as_str()]))
 }
 
+/// The alias of a device's link: that of a link, and the name it had on the host. It stays with the link when the pod's
+/// namespace dies, so that the link is known by it wherever it turns up.
+pub fn device_alias(owner: &Owner, name: &str) -> String {
+    format!("{}{WAS}{name}", alias(owner))
+}
+
+const MARK: &str = "manifold:";
+const WAS: &str = " was ";
+
+/// Whose device's link an alias is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aliased<'a> {
+    /// Nobody's: it is no alias of ours.
+    Nobody,
+    /// This owner's, with the name the link had on the host, if that is told.
+    Ours(Option<&'a str>),
+    /// Another owner's.
+    Another,
+}
+
+/// Reads the alias of a device's link.
+pub fn read_alias<'a>(text: &'a str, owner: &Owner) -> Aliased<'a> {
+    let Some(rest) = text.strip_prefix(MARK) else { return Aliased::Nobody };
+    let (whose, name) = rest.split_once(WAS).map_or((rest, None), |(whose, name)| (whose, Some(name)));
+    if whose == owner.to_string() { Aliased::Ours(name) } else { Aliased::Another }
+}
+
 /// The alias (`IFLA_IFALIAS`) for people who look at a link: `manifold:` and the owner, at most 255 bytes.
 pub fn alias(owner: &Owner) -> String {
-    format!("manifold:{owner}")
+    format!("{MARK}{owner}")
 }

@@ -13,4 +13,5 @@ pub mod kinds;
 pub mod mark;
 pub mod resolve;
 pub mod step;
+pub mod vf;
 pub mod virtual_link;

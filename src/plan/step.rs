@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Place;
+use super::vf::VfStep;
 use crate::model::attachment::Routing;
 use crate::model::{CniResult, IfName, MacAddr, NetworkName, PluginConf, PluginType};
 
@@ -18,6 +19,8 @@ pub enum Step {
     Lease(LeaseStep),
     /// Make a virtual link in the pod's network namespace.
     Link(LinkStep),
+    /// Give a virtual function to the pod.
+    Vf(VfStep),
     /// Give the link its addresses and routes, and bring it up.
     Configure(ConfigureStep),
     /// Run a plugin.
@@ -48,7 +51,9 @@ impl Step {
         match self {
             Self::Exec(_) => UndoRank::Plugin,
             // Routes die with their link.
-            Self::Link(_) | Self::Configure(_) | Self::DefaultRoute(_) | Self::Pass => UndoRank::Link,
+            Self::Link(_) | Self::Vf(_) | Self::Configure(_) | Self::DefaultRoute(_) | Self::Pass => {
+                UndoRank::Link
+            }
             Self::Lease(_) | Self::Cache(_) => UndoRank::Files,
         }
     }
@@ -182,6 +187,26 @@ pub struct ConfigureStep {
     pub dad: Dad,
     /// Whether the kernel announces the addresses (gratuitous ARP, unsolicited neighbour advertisement).
     pub announce: bool,
+    /// Who has the addresses.
+    #[serde(default, skip_serializing_if = "Bearer::is_link")]
+    pub bearer: Bearer,
+}
+
+/// Who has the addresses of an attachment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bearer {
+    /// A link of the kernel's.
+    #[default]
+    Link,
+    /// An application that drives a device itself. It is told of them in the result; the kernel does not know them.
+    Application,
+}
+
+impl Bearer {
+    fn is_link(&self) -> bool {
+        *self == Self::Link
+    }
 }
 
 /// IPv6 duplicate address detection (RFC 4862 section 5.4).

@@ -5,7 +5,7 @@ use super::facts::{Facts, LinkFacts, Place, Question};
 use super::ipam::{self, Ipam};
 use super::kind::{Ask, Wanted};
 use super::mark;
-use super::step::{ConfigureStep, Dad, LinkKind, LinkStep, Master, Step};
+use super::step::{Bearer, ConfigureStep, Dad, LinkKind, LinkStep, Master, Step};
 use crate::model::attachment::Routing;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::result::Dns;
@@ -66,6 +66,48 @@ impl Layer3 {
         let routing = ask.attachment.routing.clone();
         Ok(Self { ipam: ipam::read(ask)?, dns: keys.dns, dad, routing })
     }
+
+    /// What must be known about the node before planning.
+    pub fn questions(&self) -> Vec<Question> {
+        self.ipam.questions()
+    }
+
+    /// The step that gives the interface what it was asked to have; `announce` has the kernel announce its addresses.
+    ///
+    /// # Errors
+    /// A file the configuration names is not there, or is not what it should be.
+    pub fn configure(&self, facts: &Facts, announce: bool) -> Outcome<ConfigureStep> {
+        let mut given = self.ipam.given(facts)?;
+        // The reference plugins answer with the network's own "dns" and drop that of IPAM.
+        given.dns = self.dns.clone();
+        // Not made, they cannot clash with those of another interface.
+        given.routes.retain(|route| !self.routing.displaces_route(route));
+        Ok(ConfigureStep {
+            given,
+            needs_address: self.ipam.needs_address(),
+            dad: self.dad,
+            announce,
+            bearer: Bearer::Link,
+        })
+    }
+
+    /// The step that yields the addresses, if one is needed; `conf` is the configuration this was read from.
+    pub fn lease_step(&self, conf: &PluginConf) -> Option<Step> {
+        self.ipam.lease_step(conf)
+    }
+
+    /// The steps that make an interface and the one that configures it, in order, with the one that yields addresses.
+    ///
+    /// Where an address is taken out of a store, that comes before the interface: a full store is found out first. A
+    /// plugin that hands out addresses comes after it: DHCP asks through the interface.
+    pub fn arrange(&self, conf: &PluginConf, make: Vec<Step>, configure: Step) -> Vec<Step> {
+        let lease = self.lease_step(conf);
+        let (before, after) = match lease {
+            Some(lease @ Step::Exec(_)) => (None, Some(lease)),
+            lease => (lease, None),
+        };
+        before.into_iter().chain(make).chain(after).chain([configure]).collect()
+    }
 }
 
 /// The question that finds a master: by name, or by the default route where none is named.
@@ -100,20 +142,6 @@ pub fn mtu(value: Option<i64>) -> Outcome<Option<u32>> {
 }
 
 impl VirtualLink {
-    fn configure(&self, facts: &Facts) -> Outcome<ConfigureStep> {
-        let mut given = self.layer3.ipam.given(facts)?;
-        // The reference plugins answer with the network's own "dns" and drop that of IPAM.
-        given.dns = self.layer3.dns.clone();
-        // Not made, they cannot clash with those of another interface.
-        given.routes.retain(|route| !self.layer3.routing.displaces_route(route));
-        Ok(ConfigureStep {
-            given,
-            needs_address: self.layer3.ipam.needs_address(),
-            dad: self.layer3.dad,
-            announce: self.announce,
-        })
-    }
-
     fn link(&self, master: Master) -> Step {
         Step::Link(LinkStep {
             kind: self.kind.clone(),
@@ -132,16 +160,6 @@ impl VirtualLink {
         )
         .remedy("lower \"mtu\", or raise the master's"))
     }
-
-    /// Where an address is taken out of a store, that comes before the link: a full store is found out first. A plugin
-    /// that hands out addresses comes after it: DHCP asks through the link.
-    fn arrange(&self, link: Step, configure: Step) -> Vec<Step> {
-        match self.layer3.ipam.lease_step(&self.conf) {
-            None => vec![link, configure],
-            Some(lease @ Step::Exec(_)) => vec![link, lease, configure],
-            Some(lease) => vec![lease, link, configure],
-        }
-    }
 }
 
 impl Wanted for VirtualLink {
@@ -150,7 +168,7 @@ impl Wanted for VirtualLink {
     }
 
     fn questions(&self) -> Vec<Question> {
-        let mut questions = self.layer3.ipam.questions();
+        let mut questions = self.layer3.questions();
         questions.push(self.master.clone());
         questions
     }
@@ -159,26 +177,27 @@ impl Wanted for VirtualLink {
         let seen = facts.link(&self.master).ok_or_else(|| no_master(&self.master))?;
         self.fits(seen)?;
         let master = Master { place: place(&self.master), name: seen.name.clone(), index: seen.index };
-        Ok(self.arrange(self.link(master), Step::Configure(self.configure(facts)?)))
+        let configure = self.layer3.configure(facts, self.announce)?;
+        Ok(self.layer3.arrange(&self.conf, vec![self.link(master)], Step::Configure(configure)))
     }
 
     fn traces(&self) -> Vec<Step> {
         // Undoing a link looks for its mark, not for its master.
         let name = match &self.master {
             Question::Link(_, name) => name.clone(),
-            Question::DefaultLink(_) | Question::Program(_) | Question::ResolvConf(_) => {
+            Question::DefaultLink(_) | Question::Program(_) | Question::ResolvConf(_) | Question::Vf(_) => {
                 self.owner.ifname.clone()
             }
         };
         let link = self.link(Master { place: place(&self.master), name, index: 0 });
-        self.layer3.ipam.lease_step(&self.conf).into_iter().chain([link]).collect()
+        self.layer3.lease_step(&self.conf).into_iter().chain([link]).collect()
     }
 }
 
 fn place(master: &Question) -> Place {
     match master {
         Question::Link(place, _) | Question::DefaultLink(place) => *place,
-        Question::Program(_) | Question::ResolvConf(_) => Place::Host,
+        Question::Program(_) | Question::ResolvConf(_) | Question::Vf(_) => Place::Host,
     }
 }
 
@@ -189,7 +208,7 @@ fn no_master(master: &Question) -> Fault {
     };
     match master {
         Question::Link(_, name) => named_master_missing(name, side),
-        Question::DefaultLink(_) | Question::Program(_) | Question::ResolvConf(_) => {
+        Question::DefaultLink(_) | Question::Program(_) | Question::ResolvConf(_) | Question::Vf(_) => {
             Fault::new(FaultKind::Absent, format!("no default route {side} names a master"))
                 .remedy("name the master in the network's \"master\"")
         }

@@ -12,7 +12,7 @@ use crate::model::{CniResult, FaultKind, Network, Owner, PluginConf};
 use crate::plan::ipam::range::{self, Candidate};
 use crate::plan::mark;
 use crate::plan::step::{
-    ConfigureStep, DefaultRouteStep, ExecStep, LeaseStep, LinkKind, LinkStep, Progress, Step, Yields,
+    Bearer, ConfigureStep, DefaultRouteStep, ExecStep, LeaseStep, LinkKind, LinkStep, Progress, Step, Yields,
 };
 
 /// The plugin that makes a link of its own; every other passes the result on.
@@ -61,6 +61,7 @@ impl State {
         match step {
             Step::Lease(lease) => self.take(site, lease, progress),
             Step::Link(link) => self.make_link(site, link, progress),
+            Step::Vf(step) => self.take_vf(site, step, progress),
             Step::Configure(configure) => self.configure(site, configure, progress),
             Step::DefaultRoute(step) => self.route(site, step, progress),
             Step::Exec(exec) => self.run(site, exec, progress),
@@ -118,7 +119,12 @@ impl State {
         self.insert_link(site, link, progress)
     }
 
-    fn insert_link(&mut self, site: Site<'_>, link: SimLink, progress: &mut Progress) -> Outcome<()> {
+    pub(super) fn insert_link(
+        &mut self,
+        site: Site<'_>,
+        link: SimLink,
+        progress: &mut Progress,
+    ) -> Outcome<()> {
         let name = &site.attachment.owner.ifname;
         let Some(path) = site.netns else {
             return Err(Fault::new(FaultKind::Environment, "no network namespace"));
@@ -137,9 +143,11 @@ impl State {
 
     fn configure(&mut self, site: Site<'_>, step: &ConfigureStep, progress: &mut Progress) -> Outcome<()> {
         let ips: Vec<IpConfig> = step.given.ips.iter().chain(&progress.leased.ips).cloned().collect();
-        let link = self.link_mut(site).ok_or_else(|| Fault::new(FaultKind::Drift, "the link is gone"))?;
-        link.addresses = ips.iter().map(|ip| ip.address).collect();
-        link.routes = step.given.routes.iter().map(|r| r.dst).collect();
+        if step.bearer == Bearer::Link {
+            let link = self.link_mut(site).ok_or_else(|| Fault::new(FaultKind::Drift, "the link is gone"))?;
+            link.addresses = ips.iter().map(|ip| ip.address).collect();
+            link.routes = step.given.routes.iter().map(|r| r.dst).collect();
+        }
         let result = progress.result.get_or_insert_default();
         (result.ips, result.routes) = (ips, step.given.routes.clone());
         Ok(())
@@ -206,6 +214,7 @@ impl State {
                 };
                 self.remove_link(undo.site, ours);
             }
+            Step::Vf(step) => self.give_vf_back(undo.site, step),
             Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => {}
             Step::Cache(_) => drop(self.world.cached.remove(owner)),
             Step::Exec(exec) => {
@@ -238,6 +247,9 @@ impl State {
                 Some(link) if link.kind.as_ref() == Some(&step.kind) && link.group == step.group => Ok(()),
                 Some(_) | None => lost("the link"),
             },
+            Step::Vf(step) if self.vf_holds(site, step) => Ok(()),
+            Step::Vf(_) => lost("a virtual function"),
+            Step::Configure(step) if step.bearer == Bearer::Application => Ok(()),
             Step::Configure(_) => {
                 let (Some(link), Some(result)) = (self.link(site), site.result) else {
                     return lost("the link");

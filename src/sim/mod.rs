@@ -6,6 +6,7 @@
 
 mod effects;
 mod memory;
+mod vf;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,12 +14,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+pub use vf::{SimVf, pristine};
+
 use ipnetwork::IpNetwork;
 
 use crate::engine::Node;
 use crate::engine::ports::{NetnsId, NetnsState, Probe};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{ContainerId, FaultKind, IfName, MacAddr, NetnsPath, Owner};
+use crate::model::{ContainerId, FaultKind, IfName, MacAddr, NetnsPath, Owner, PciAddress};
 use crate::plan::claim::Claim;
 use crate::plan::facts::{Answer, LinkFacts, Place, Question};
 use crate::plan::step::{LinkKind, UndoRank};
@@ -49,6 +52,8 @@ struct State {
 pub struct World {
     /// Links in pods' namespaces, by namespace and name.
     pub links: BTreeMap<(u64, String), SimLink>,
+    /// Virtual functions.
+    pub vfs: BTreeMap<PciAddress, SimVf>,
     /// Addresses taken, by store and address.
     pub leases: BTreeMap<(PathBuf, IpAddr), Owner>,
     /// What exec'd plugins hold, by owner and plugin.
@@ -76,6 +81,8 @@ pub struct SimLink {
     pub addresses: Vec<IpNetwork>,
     /// Destinations of routes.
     pub routes: Vec<IpNetwork>,
+    /// The VF whose interface it is.
+    pub vf: Option<PciAddress>,
 }
 
 /// When something goes wrong.
@@ -102,9 +109,10 @@ pub enum Moment {
 }
 
 impl SimNode {
-    /// A node with these masters, each with MTU 1500.
+    /// A node with these masters, each with MTU 1500, and virtual functions.
     pub fn with_masters(names: &[&str]) -> Self {
         let node = Self::default();
+        node.state.borrow_mut().world.vfs = vf::pristine();
         for (name, index) in names.iter().zip(2..) {
             if let Ok(ifname) = name.parse::<IfName>() {
                 let facts = LinkFacts { name: ifname, index, mac: None, mtu: 1500 };
@@ -132,6 +140,7 @@ impl SimNode {
         let mut state = self.state.borrow_mut();
         if let Some(gone) = state.netns.remove(path) {
             state.world.links.retain(|(ino, _), _| *ino != gone);
+            state.return_vfs(gone);
         }
     }
 
@@ -171,6 +180,7 @@ impl SimNode {
         state.boot += 1;
         state.netns.clear();
         state.world.links.clear();
+        state.world.vfs = vf::pristine();
     }
 
     /// Does one operation, unless the fuse says otherwise.
@@ -224,6 +234,7 @@ impl Probe for SimNode {
             Question::Link(Place::Host, name) => link(state.masters.get(name.as_str())),
             Question::DefaultLink(Place::Host) => link(state.masters.values().next()),
             Question::Program(_) => Answer::Present,
+            Question::Vf(pci) => state.see_vf(*pci),
             Question::Link(Place::Pod, _) | Question::DefaultLink(Place::Pod) | Question::ResolvConf(_) => {
                 Answer::Absent
             }

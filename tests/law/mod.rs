@@ -149,6 +149,7 @@ enum Chain {
     Tuned,
     Mixed,
     Vlan(u16),
+    Vf(u16),
     Exec,
 }
 
@@ -161,6 +162,7 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
         Just(Chain::Tuned),
         Just(Chain::Mixed),
         (1u16..4).prop_map(Chain::Vlan),
+        (1u16..4).prop_map(Chain::Vf),
         Just(Chain::Exec),
     ];
     let chains = proptest::collection::vec(chain, 1..5);
@@ -175,13 +177,14 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
             moment,
             foreign,
         })
-        .prop_map(without_shared_vlans)
+        .prop_map(without_sharing)
 }
 
-/// A VLAN of a master can be had once, so every one in a case gets an id of its own.
-fn without_shared_vlans(mut case: Case) -> Case {
+/// A VLAN of a master and a VF can be had once, so every one in a case gets a number of its own.
+fn without_sharing(mut case: Case) -> Case {
     let all = case.chains.iter_mut().chain(case.neighbours.iter_mut().flatten());
-    let vlans = all.filter_map(|chain| if let Chain::Vlan(id) = chain { Some(id) } else { None });
+    let vlans =
+        all.filter_map(|chain| if let Chain::Vlan(id) | Chain::Vf(id) = chain { Some(id) } else { None });
     for (id, number) in vlans.zip(1..) {
         *id = number;
     }
@@ -202,6 +205,10 @@ impl Chain {
                 r#"{{"type":"macvlan","master":"ens2","ipam":{{"type":"dhcp"}}}},{{"type":"tuning"}},{{"type":"macvlan","master":"ens2","native":false,{both}}}"#
             ),
             Self::Vlan(id) => format!(r#"{{"type":"vlan","master":"ens1","vlanId":{id},{both}}}"#),
+            Self::Vf(number) => format!(
+                r#"{{"type":"sriov","deviceID":"{}","vlan":{number},"spoofchk":"off",{leased}}}"#,
+                device(number)
+            ),
             Self::Exec => r#"{"type":"bridge"},{"type":"tuning"}"#.to_owned(),
         };
         let list = format!(
@@ -210,6 +217,11 @@ impl Chain {
         );
         Network::parse(list.as_bytes(), None).unwrap()
     }
+}
+
+/// The address of a VF of the simulated node.
+fn device(number: u16) -> String {
+    manifold::sim::pristine().into_keys().nth(usize::from(number % 16)).unwrap().to_string()
 }
 
 /// The attachments of a pod.
@@ -339,7 +351,7 @@ pub(crate) fn a_vanished_pod_gives_everything_back(case: &Case, mutant: Mutant) 
     }
     sim.reboot();
     must(detach(&broken.node(), "pod"), "del")?;
-    let expected = World { links: Default::default(), ..before };
+    let expected = World { links: Default::default(), vfs: manifold::sim::pristine(), ..before };
     same(&sim.world(), &expected, "after del behind a reboot")
 }
 
@@ -369,8 +381,20 @@ fn lose(world: &mut World, container: &ContainerId, n: usize) {
     let records: Vec<_> = world.records.keys().filter(|o| o.container == *container).cloned().collect();
     let ours = |l: &SimLink| l.group == manifold::plan::mark::link_group(container);
     let links: Vec<_> = world.links.iter().filter(|(_, l)| ours(l)).map(|(k, _)| k.clone()).collect();
-    let all = leases.len() + plugins.len() + records.len() + 2 * links.len();
+    let whose = format!("{container}/");
+    let ours = |vf: &manifold::sim::SimVf| vf.alias.as_ref().is_some_and(|alias| alias.starts_with(&whose));
+    let vfs: Vec<_> = world.vfs.iter().filter(|(_, vf)| ours(vf)).map(|(pci, _)| *pci).collect();
+    let all = leases.len() + plugins.len() + records.len() + 2 * links.len() + 2 * vfs.len();
     let mut n = n % all;
+    if n < 2 * vfs.len() {
+        let vf = world.vfs.get_mut(&vfs[n / 2]).unwrap();
+        match n % 2 {
+            0 => vf.settings.vlan = None,
+            _ => vf.netns = None,
+        }
+        return;
+    }
+    n -= 2 * vfs.len();
     if n < leases.len() {
         world.leases.remove(&leases[n]);
         return;
@@ -451,25 +475,35 @@ pub(crate) fn neighbours_do_not_feel_it(case: &Case, mutant: Mutant) -> Result<(
 pub(crate) fn a_device_changes_hands(case: &Case, mutant: Mutant) -> Result<(), TestCaseError> {
     let sim = stage(case);
     let broken = Broken { sim: &sim, mutant };
-    let chains: Vec<Chain> = [Chain::Vlan(100)].into_iter().chain(case.chains.iter().copied()).collect();
+    let before = sim.world();
+    // The 15th VF for both, put into VLAN 15 and then 31.
+    let (device, wanted) = match case.foreign {
+        true => (Chain::Vlan(100), Chain::Vlan(100)),
+        false => (Chain::Vf(15), Chain::Vf(31)),
+    };
+    let chains: Vec<Chain> = [device].into_iter().chain(case.chains.iter().copied()).collect();
     sim.make_netns("/ns/next");
     add(&broken.node(), pod("pod", &chains)).unwrap();
 
     // While the first pod is there, the second waits.
-    let refused = add(&broken.node(), pod("next", &[Chain::Vlan(100)])).unwrap_err();
+    let refused = add(&broken.node(), pod("next", &[wanted])).unwrap_err();
     prop_assert_eq!(refused.kind(), FaultKind::TryLater, "{}", refused);
 
     // Once it is gone, its device is free, whatever became of its DEL.
     sim.remove_netns("/ns/pod");
-    must(add(&broken.node(), pod("next", &[Chain::Vlan(100)])).map(drop), "add of the next pod")?;
+    must(add(&broken.node(), pod("next", &[wanted])).map(drop), "add of the next pod")?;
     must(detach(&broken.node(), "pod"), "late del")?;
 
     let next: ContainerId = "next".parse().unwrap();
     must(check(&broken.node(), &next, &Scope::Own, &[]), "check of the next pod")?;
-    let claim = Claim::new("vlan 100 on ens1").unwrap();
+    let claim = match case.foreign {
+        true => Claim::new("vlan 100 on ens1").unwrap(),
+        false => Claim::new(format!("pci {}", self::device(15))).unwrap(),
+    };
     let now = sim.world();
     prop_assert_eq!(now.claims.get(&claim).map(|o| &o.container), Some(&next));
-    must(detach(&broken.node(), "next"), "del of the next pod")
+    must(detach(&broken.node(), "next"), "del of the next pod")?;
+    same(&World { links: before.links.clone(), ..sim.world() }, &before, "after both")
 }
 
 pub(crate) fn gc_prunes_the_rest(case: &Case) -> Result<(), TestCaseError> {

@@ -3,4 +3,5 @@
 pub(crate) mod compat;
 pub(crate) mod machine;
 pub(crate) mod macvlan;
+pub(crate) mod sriov;
 pub(crate) mod vlan;

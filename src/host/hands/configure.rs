@@ -9,14 +9,15 @@ use nix::libc;
 use super::link::{drift, netns};
 use crate::engine::ports::Site;
 use crate::host::netlink::addr::{self, Detection};
+use crate::host::netlink::link::Seen;
 use crate::host::netlink::socket::Refusal;
 use crate::host::netlink::sockets::Pod;
 use crate::host::netlink::{Request, Socket, Sockets, link, route};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::result::{IpConfig, Route};
 use crate::model::{CniResult, FaultKind};
-use crate::plan::mark;
-use crate::plan::step::{ConfigureStep, Dad, Progress};
+use crate::plan::mark::{self, Aliased};
+use crate::plan::step::{Bearer, ConfigureStep, Dad, Progress};
 
 /// Adds addresses, brings the link up, adds routes, and waits for duplicate address detection where that is asked for.
 pub(super) fn apply(
@@ -33,7 +34,13 @@ pub(super) fn apply(
         return Err(Fault::new(FaultKind::Plugin, "IPAM gave no address")
             .remedy("add a range or an address to \"ipam\""));
     }
-    sockets.pod(netns(site)?, |pod| Configuring { site, step, ips: &ips, routes: &routes }.run(pod))?;
+    match step.bearer {
+        Bearer::Application => {}
+        Bearer::Link => {
+            sockets
+                .pod(netns(site)?, |pod| Configuring { site, step, ips: &ips, routes: &routes }.run(pod))?;
+        }
+    }
     let result = progress.result.get_or_insert_default();
     result.ips = ips.into_iter().map(|ip| IpConfig { interface: Some(0), ..ip }).collect();
     result.routes = routes;
@@ -53,7 +60,8 @@ impl Configuring<'_> {
     fn run(&self, pod: &mut Pod) -> Outcome<()> {
         let name = self.site.attachment.owner.ifname.as_str();
         let seen = link::by_name(&mut pod.socket, name)?;
-        let index = seen.ok_or_else(|| drift(format!("interface {name:?} is gone")))?.index;
+        let seen = seen.ok_or_else(|| drift(format!("interface {name:?} is gone")))?;
+        let index = seen.index;
         if self.ips.iter().any(|ip| ip.address.is_ipv6()) {
             pod.netns.within(|| self.prepare_ipv6(name))??;
         }
@@ -61,7 +69,7 @@ impl Configuring<'_> {
             true => None,
             false => Some(pod.netns.within(|| Socket::listening(addr::IPV6_CHANGES))??),
         };
-        let (requests, subjects) = self.requests(index);
+        let (requests, subjects) = self.requests(&seen);
         for (answer, subject) in pod.socket.ask_all(requests)?.into_iter().zip(subjects) {
             answer.map_err(|refusal| refused(refusal, &subject, name))?;
         }
@@ -83,8 +91,14 @@ impl Configuring<'_> {
 
     /// Everything in one datagram: the kernel takes the requests in order. Addresses come before "up", which announces
     /// them; routes after, for their gateways must be reachable.
-    fn requests(&self, index: u32) -> (Vec<Request>, Vec<Subject>) {
-        let alias = mark::alias(&self.site.attachment.owner);
+    fn requests(&self, seen: &Seen) -> (Vec<Request>, Vec<Subject>) {
+        let index = seen.index;
+        let owner = &self.site.attachment.owner;
+        // That of a device's link also tells the name it came with.
+        let alias = match mark::read_alias(&seen.alias, owner) {
+            Aliased::Ours(Some(_)) => seen.alias.clone(),
+            Aliased::Ours(None) | Aliased::Another | Aliased::Nobody => mark::alias(owner),
+        };
         let announce = self.step.announce && !self.ips.is_empty();
         let mut all = vec![(link::introduce(index, &alias, announce), Subject::Link)];
         for ip in self.ips {
@@ -208,8 +222,11 @@ fn set(path: &str, value: &str) -> Outcome<()> {
     })
 }
 
-/// Whether every address and route of the result is there.
-pub(super) fn holds(sockets: &Sockets, site: Site<'_>) -> Outcome<()> {
+/// Whether every address and route of the result is there. What an application has is not seen from here.
+pub(super) fn holds(sockets: &Sockets, site: Site<'_>, step: &ConfigureStep) -> Outcome<()> {
+    if step.bearer == Bearer::Application {
+        return Ok(());
+    }
     let name = site.attachment.owner.ifname.as_str();
     let empty = CniResult::default();
     let result = site.result.unwrap_or(&empty);

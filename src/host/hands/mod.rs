@@ -3,6 +3,7 @@
 mod configure;
 mod default_route;
 mod link;
+mod vf;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -12,6 +13,8 @@ use super::exec::Plugins;
 use super::ipam::store;
 use super::netlink::Sockets;
 use super::peer::Sandboxes;
+use super::sysfs::Sysfs;
+use super::vf_registry::VfRegistry;
 use crate::engine::ports::{Hands, Site, Undo};
 use crate::model::fault::Outcome;
 use crate::model::{FaultKind, Network, Owner, PluginConf};
@@ -23,12 +26,22 @@ pub struct HostHands {
     plugins: Rc<Plugins>,
     cache: ResultCache,
     sandboxes: Sandboxes,
+    vfs: vf::VfHands,
 }
 
 impl HostHands {
     /// Hands that share the call's sockets, run these plugins, and keep results beneath this directory.
     pub fn new(sockets: Rc<Sockets>, plugins: Rc<Plugins>, cache_dir: &Path) -> Self {
-        Self { sockets, plugins, cache: ResultCache::new(cache_dir), sandboxes: Sandboxes::new(cache_dir) }
+        let vfs = vf::VfHands::new(Rc::clone(&sockets), Sysfs::default(), VfRegistry::default());
+        let (cache, sandboxes) = (ResultCache::new(cache_dir), Sandboxes::new(cache_dir));
+        Self { sockets, plugins, cache, sandboxes, vfs }
+    }
+
+    /// The same, which looks for devices in this tree and keeps account of VFs here.
+    #[must_use]
+    pub fn with_devices(self, sysfs: Sysfs, registry: VfRegistry) -> Self {
+        let vfs = vf::VfHands::new(Rc::clone(&self.sockets), sysfs, registry);
+        Self { vfs, ..self }
     }
 
     fn revert_one(&self, undo: &Undo<'_>) -> Outcome<()> {
@@ -45,6 +58,7 @@ impl HostHands {
                 self.cache.remove(owner, &cache.network)?;
                 if cache.sandbox_file { self.sandboxes.remove(owner) } else { Ok(()) }
             }
+            Step::Vf(vf) => self.vfs.revert(undo.site, vf),
             Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => Ok(()),
         }
     }
@@ -58,6 +72,7 @@ impl Hands for HostHands {
                 Ok(())
             }
             Step::Link(step) => link::apply(&self.sockets, site, step, progress),
+            Step::Vf(step) => self.vfs.apply(site, step, progress),
             Step::Configure(step) => configure::apply(&self.sockets, site, step, progress),
             Step::DefaultRoute(step) => default_route::apply(&self.sockets, site, step, progress),
             Step::Exec(exec) => {
@@ -82,18 +97,23 @@ impl Hands for HostHands {
 
     fn revert(&self, steps: &[Undo<'_>]) -> Vec<Outcome<()>> {
         let links = steps.iter().any(|undo| undo.step.undo_rank() == UndoRank::Link);
-        if links {
-            link::revert(&self.sockets, steps)
-        } else {
-            steps.iter().map(|undo| self.revert_one(undo)).collect()
+        let mut answers: Vec<Outcome<()>> = match links {
+            true => link::revert(&self.sockets, steps),
+            false => steps.iter().map(|_| Ok(())).collect(),
+        };
+        // Virtual links are gone by now, those on a VF with them.
+        for (answer, undo) in answers.iter_mut().zip(steps).filter(|(answer, _)| answer.is_ok()) {
+            *answer = self.revert_one(undo);
         }
+        answers
     }
 
     fn holds(&self, site: Site<'_>, step: &Step) -> Outcome<()> {
         match step {
             Step::Lease(lease) => store::holds(lease, &site.attachment.owner),
             Step::Link(step) => link::holds(&self.sockets, site, step),
-            Step::Configure(_) => configure::holds(&self.sockets, site),
+            Step::Vf(step) => self.vfs.holds(site, step),
+            Step::Configure(step) => configure::holds(&self.sockets, site, step),
             Step::DefaultRoute(step) => default_route::holds(&self.sockets, site, step),
             Step::Exec(exec) => self.plugins.check(site, exec),
             // Nothing of ours needs what is kept, and handing on leaves nothing.

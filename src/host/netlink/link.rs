@@ -23,6 +23,8 @@ pub struct Seen {
     pub index: u32,
     /// Name.
     pub name: String,
+    /// Alias; empty if it has none.
+    pub alias: String,
     /// Ethernet address, where it has one of six bytes that a link can carry.
     pub mac: Option<MacAddr>,
     /// MTU in bytes.
@@ -200,6 +202,7 @@ fn read(message: &Message) -> Option<Seen> {
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => seen.name.clone_from(name),
+            LinkAttribute::IfAlias(alias) => seen.alias.clone_from(alias),
             LinkAttribute::Address(bytes) => {
                 seen.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().and_then(|b| MacAddr::new(b).ok());
             }

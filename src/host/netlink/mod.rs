@@ -7,10 +7,12 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "the enums of netlink-packet-route are non-exhaustive")]
 
 pub mod addr;
+pub mod device;
 pub mod link;
 pub mod route;
 pub mod socket;
 pub mod sockets;
+pub mod vf;
 
 pub use socket::{Request, Socket};
 pub use sockets::Sockets;

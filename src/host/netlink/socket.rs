@@ -1,15 +1,15 @@
 //! A blocking rtnetlink socket (`netlink(7)`, `rtnetlink(7)`).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::model::FaultKind;
@@ -34,6 +34,7 @@ pub struct Socket {
 }
 
 /// One request: a message and the flags beside `NLM_F_REQUEST`.
+#[derive(Clone)]
 pub struct Request {
     message: Message,
     flags: u16,
@@ -167,6 +168,53 @@ impl Socket {
             })?;
         }
         Ok(open.into_iter().map(|p| p.answer).collect())
+    }
+
+    /// Asks for one object and gives it as the kernel sent it, without the netlink header: for what the types of
+    /// `netlink-packet-route` cannot tell, and for objects of any length.
+    ///
+    /// # Errors
+    /// The socket failed. A refusal is an answer.
+    pub fn ask_for_bytes(&mut self, message: Message) -> Outcome<Result<Vec<u8>, Refusal>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        (header.flags, header.sequence_number) = (NLM_F_REQUEST, self.sequence);
+        let mut wire = Vec::new();
+        append(&mut wire, NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message)));
+        self.inner.send(&wire, 0).map_err(|cause| broken("send to", cause))?;
+        loop {
+            let datagram = self.receive_whole()?;
+            let undecodable = |cause: netlink_packet_core::DecodeError| {
+                Fault::new(FaultKind::Kernel, "cannot read a netlink message").because(cause)
+            };
+            let buffer = NetlinkBuffer::new_checked(&datagram).map_err(undecodable)?;
+            if buffer.sequence_number() != self.sequence {
+                // It is late: its request's wait has ended.
+                continue;
+            }
+            if buffer.message_type() != NLMSG_ERROR {
+                return Ok(Ok(datagram.get(16..buffer.length() as usize).unwrap_or_default().to_vec()));
+            }
+            let error = NetlinkMessage::<Message>::deserialize(&datagram).map_err(undecodable)?;
+            if let NetlinkPayload::Error(error) = error.payload {
+                let errno = error.code.map(|code| code.get().saturating_abs()).unwrap_or_default();
+                return Ok(Err(Refusal { errno, words: words(&error.header) }));
+            }
+        }
+    }
+
+    /// Receives one datagram, of any length.
+    fn receive_whole(&mut self) -> Outcome<Vec<u8>> {
+        let fd = self.inner.as_fd().as_raw_fd();
+        let length = loop {
+            match recv(fd, &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC) {
+                Err(nix::errno::Errno::EINTR) => {}
+                peeked => break peeked.map_err(|cause| broken("receive from", cause.into()))?,
+            }
+        };
+        let mut datagram = Vec::with_capacity(length);
+        self.inner.recv(&mut datagram, 0).map_err(|cause| broken("receive from", cause))?;
+        Ok(datagram)
     }
 
     /// Waits for the next datagram, at most so long, and hands over the messages in it. `false` if none came.

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{FaultKind, MacAddr, object};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::mark;
 use crate::plan::step::{LinkKind, MacvlanMode};
@@ -31,7 +31,7 @@ impl Kind for Macvlan {
     fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {
         let keys: Keys = ask.conf.object().decode("the configuration")?;
         let mode = mode(keys.mode.as_deref())?;
-        let asked = asked_mac(ask, keys.mac.as_deref())?;
+        let asked = ask.mac(keys.mac.as_deref())?;
         // In mode passthru the link takes its master's address unless one is asked for.
         let derived = || (mode != MacvlanMode::Passthru).then(|| mark::derived_mac(&ask.attachment.owner));
         Ok(Box::new(VirtualLink {
@@ -58,14 +58,4 @@ fn mode(name: Option<&str>) -> Outcome<MacvlanMode> {
         other => Err(Fault::new(FaultKind::Config, format!("\"mode\" is {other:?}"))
             .remedy("use \"bridge\", \"private\", \"vepa\", \"passthru\" or \"source\"")),
     }
-}
-
-/// The address asked for: by the runtime or the pod, else in `CNI_ARGS`, else in the configuration.
-fn asked_mac(ask: Ask<'_>, configured: Option<&str>) -> Outcome<Option<MacAddr>> {
-    let runtime: Option<String> =
-        ask.runtime("mac").map(|raw| object::decode(raw, "runtimeConfig.mac")).transpose()?;
-    let argument = ask.attachment.args.get("MAC").map(str::to_owned);
-    let asked =
-        runtime.or(argument).or_else(|| configured.map(str::to_owned)).filter(|text| !text.is_empty());
-    asked.map(|text| text.parse()).transpose()
 }

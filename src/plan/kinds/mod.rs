@@ -3,13 +3,14 @@
 mod exec;
 mod macvlan;
 mod passthru;
+mod sriov;
 mod vlan;
 
 use super::kind::Kind;
 use crate::model::PluginConf;
 
 /// The Kinds made in process.
-const NATIVE: [&dyn Kind; 3] = [&macvlan::Macvlan, &passthru::Passthru, &vlan::Vlan];
+const NATIVE: [&dyn Kind; 4] = [&macvlan::Macvlan, &passthru::Passthru, &sriov::Sriov, &vlan::Vlan];
 
 /// The Kind that makes what a configuration asks for: a native one, unless there is none or the configuration says
 /// `"native": false`; then its plugin is run.

@@ -81,6 +81,7 @@ fn claim(master: &Question, id: u16, protocol: VlanProtocol) -> Outcome<Option<C
         Question::Link(Place::Pod, _)
         | Question::DefaultLink(_)
         | Question::Program(_)
-        | Question::ResolvConf(_) => Ok(None),
+        | Question::ResolvConf(_)
+        | Question::Vf(_) => Ok(None),
     }
 }

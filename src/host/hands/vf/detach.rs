@@ -1,0 +1,388 @@
+//! The way back.
+
+use std::os::fd::AsFd;
+
+use nix::libc;
+
+use super::settings::{Rest, Subject, at_pf, make, refused, settle};
+use super::whereabouts::{Away, Whereabouts};
+use super::{VfHands, driver};
+use crate::engine::ports::Site;
+use crate::host::netlink::device::{self, Change, Device};
+use crate::host::netlink::vf::{self, SeenPf, Setting};
+use crate::host::netlink::{Request, Socket, link};
+use crate::host::netns::Netns;
+use crate::host::sysfs::Netdevs;
+use crate::host::vf_registry::Holder;
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{FaultKind, MacAddr, Owner};
+use crate::plan::mark::{Aliased, read_alias};
+use crate::plan::vf::{AddressLock, Driven, KernelVf, VfPort, VfSettings, VfTake};
+
+/// What says that a VF was given to a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Our own record.
+    Record,
+    /// The file the peer left.
+    PeersFile,
+}
+
+/// Whether a VF is still the one that was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Still {
+    /// It is.
+    Ours,
+    /// Nobody can tell: it was made anew, or bound to another driver.
+    Doubtful,
+    /// It is another pod's.
+    Anothers,
+}
+
+impl VfHands {
+    /// Takes the VF back, wherever it is, if it is still the one that was given. What is as it was is left alone.
+    pub(super) fn detach(&self, site: Site<'_>, take: &VfTake, proof: Proof) -> Outcome<()> {
+        let _lock = self.registry.lock(take.vf)?;
+        if let Holder::Netns(path) = self.registry.holder(take.vf)?
+            && Some(&path) != site.attachment.netns.as_ref()
+        {
+            return Ok(());
+        }
+        if !self.sysfs.exists(take.vf) {
+            // With its PF's VFs it went, and its settings with it.
+            return self.registry.strike(take.vf);
+        }
+        match &take.driven {
+            Driven::Kernel(kernel) => self.take_back(site, take, (kernel, proof))?,
+            Driven::Application(app) => {
+                self.restore_settings(take, Still::Ours, None)?;
+                if let Some(binding) = &app.bind {
+                    driver::restore(&self.sysfs, take.vf, binding)?;
+                    binding.port.as_ref().map_or(Ok(()), |was| self.dress(take, was))?;
+                }
+            }
+        }
+        self.registry.strike(take.vf)
+    }
+
+    fn take_back(&self, site: Site<'_>, take: &VfTake, (kernel, proof): (&KernelVf, Proof)) -> Outcome<()> {
+        let (still, device) = match self.locate(site, take.vf)? {
+            Whereabouts::Away(away) => {
+                bring_home(*away, kernel)?;
+                (Still::Ours, self.on_host(take)?)
+            }
+            Whereabouts::Host(device) => (still(&device, site, kernel, proof), Some(device)),
+            Whereabouts::None => (Still::Doubtful, None),
+            Whereabouts::Lost => {
+                let fault = Fault::new(
+                    FaultKind::TimedOut,
+                    format!("the interface of VF {} is in a network namespace that was not found", take.vf),
+                );
+                let fault = fault
+                    .remedy("end the processes of the pod that still run; the interface comes back then");
+                return Err(fault.along_with(self.restore_settings(take, Still::Ours, None).err()));
+            }
+        };
+        match (still, device) {
+            (Still::Anothers, _) => Ok(()),
+            (Still::Doubtful, _) | (Still::Ours, None) => self.restore_settings(take, still, None),
+            (Still::Ours, Some(device)) => {
+                self.restore_settings(take, still, Some((&device, kernel)))?;
+                self.sockets.host(|host| host.ask_all(last_touches(&device, &kernel.was)).map(drop))
+            }
+        }
+    }
+
+    /// The VF's interface, which is in the host's namespace.
+    fn on_host(&self, take: &VfTake) -> Outcome<Option<Device>> {
+        match self.sysfs.netdevs(take.vf) {
+            Netdevs::Here(names) => {
+                let name = names.first().map(String::as_str).unwrap_or_default();
+                self.sockets.host(|host| device::by_name(host, name))
+            }
+            Netdevs::Elsewhere | Netdevs::None => Ok(None),
+        }
+    }
+
+    /// Restores what the PF holds, and the interface, where they differ from what was.
+    fn restore_settings(
+        &self,
+        take: &VfTake,
+        still: Still,
+        port: Option<(&Device, &KernelVf)>,
+    ) -> Outcome<()> {
+        let (pf, guard) = match &take.pf {
+            None => (None, None),
+            // It may have another name now, and the VF another number.
+            Some(pf) => {
+                let number = self.sysfs.number(pf.pci, take.vf).unwrap_or(pf.number);
+                (self.ask_pf(pf.pci, number)?.map(|seen| (seen, number)), self.lock_pf(pf.pci)?)
+            }
+        };
+        let restoring = Restoring { take, still, pf, port };
+        let requests = restoring.requests();
+        let answers = self.sockets.host(|host| make(host, &requests))?;
+        drop(guard);
+        let faults = answers.into_iter().filter_map(|(subject, answer)| {
+            let refusal = answer.err()?;
+            let tolerable = restoring.tolerates(subject, refusal.errno);
+            (!tolerable).then(|| refused(subject, refusal, take.vf, restoring.is_pf_up()))
+        });
+        let fault = Fault::gather(faults);
+        let settled = self.settle_at_home(&restoring);
+        match fault {
+            Some(fault) => Err(fault.along_with(settled.err())),
+            None => settled,
+        }
+    }
+
+    /// Sees to it that VF and PF have their former addresses.
+    fn settle_at_home(&self, restoring: &Restoring<'_>) -> Outcome<()> {
+        let (Some((device, kernel)), true) = (restoring.port, restoring.changes_mac()) else { return Ok(()) };
+        if let Some(mac) = kernel.was.mac {
+            self.sockets.host(|host| settle(host, device.index, mac, Rest::Down))?;
+        }
+        let (Some(pf), Some(was)) = (&restoring.take.pf, restoring.take.was.mac) else { return Ok(()) };
+        let Some((_, number)) = restoring.pf else { return Ok(()) };
+        let Some(seen) = self.ask_pf(pf.pci, number)? else { return Ok(()) };
+        if seen.settings.as_ref().is_none_or(|settings| settings.mac == Some(was)) {
+            return Ok(());
+        }
+        // The VF has told its address, and the PF does not show it: so it had been set.
+        let back = VfSettings { mac: Some(was), ..VfSettings::default() };
+        let answers = self.sockets.host(|host| make(host, &at_pf(seen.index, number, &back)))?;
+        let refusal = answers.into_iter().find_map(|(subject, answer)| Some((subject, answer.err()?)));
+        refusal
+            .map_or(Ok(()), |(subject, refusal)| Err(refused(subject, refusal, restoring.take.vf, seen.up)))
+    }
+
+    /// Gives an interface that its driver has made anew the name and address it had.
+    fn dress(&self, take: &VfTake, was: &VfPort) -> Outcome<()> {
+        let Some(device) = self.on_host(take)? else { return Ok(()) };
+        let mut requests = vec![(Subject::Port, home_change(&device, was).request(device.index))];
+        if was.mac.is_some() && was.mac != device.mac {
+            requests.push((Subject::PortMac, mac_change(was.mac).request(device.index)));
+        }
+        self.sockets.host(|host| {
+            // A name that is taken meanwhile, or an address that is locked, is nothing to keep a pod for.
+            make(host, &requests)?;
+            host.ask_all(last_touches(&device, was)).map(drop)
+        })
+    }
+}
+
+/// Whether the interface found on the host is the one that was given.
+fn still(device: &Device, site: Site<'_>, kernel: &KernelVf, proof: Proof) -> Still {
+    match read_alias(&device.alias, &site.attachment.owner) {
+        Aliased::Ours(_) => Still::Ours,
+        Aliased::Another => Still::Anothers,
+        // Not moved yet, or moved back already.
+        Aliased::Nobody if proof == Proof::Record && device.index == kernel.was.index => Still::Ours,
+        // The peer leaves no alias, and the kernel brings an interface back under the pod's name or as "dev" and a number.
+        Aliased::Nobody if proof == Proof::PeersFile && device.name != kernel.was.name.as_str() => {
+            Still::Ours
+        }
+        Aliased::Nobody => Still::Doubtful,
+    }
+}
+
+/// Moves an interface to the host's namespace, under its name if that is free there. What the pod has made on it goes
+/// first: it would stay, on a link that has left.
+fn bring_home(away: Away, kernel: &KernelVf) -> Outcome<()> {
+    let Away { mut socket, device, beside } = away;
+    for upper in beside.iter().filter(|link| link.parent == Some(device.index)) {
+        link::delete(&mut socket, upper.index)?;
+    }
+    let home = Netns::own()?;
+    let change = Change { netns: Some(home.as_fd()), up: Some(false), ..home_change(&device, &kernel.was) };
+    let mut requests: Vec<Request> = Vec::new();
+    if device.altnames.iter().any(|name| name == kernel.was.name.as_str()) {
+        // The kernel refuses a name that the link has beside its own; udev gives the former one so.
+        requests.push(device::remove_altname(device.index, kernel.was.name.as_str()));
+    }
+    requests.push(change.request(device.index));
+    let last = socket.ask_all(requests)?.pop();
+    match last {
+        // It has moved; the name is seen to there.
+        Some(Err(refusal)) if refusal.errno == libc::EEXIST => Ok(()),
+        Some(Err(refusal)) => Err(Fault::new(
+            FaultKind::Kernel,
+            format!("cannot move {:?} back to the host as {:?}", device.name, kernel.was.name.as_str()),
+        )
+        .because(refusal)
+        .remedy("see the kernel's log on this node")),
+        Some(Ok(_)) | None => Ok(()),
+    }
+}
+
+/// Moves the interface that carries an owner's alias home, under the name the alias tells.
+pub(super) fn bring_home_by_alias(socket: &mut Socket, device: &Device, owner: &Owner) -> Outcome<()> {
+    let home = Netns::own()?;
+    let name = match read_alias(&device.alias, owner) {
+        Aliased::Ours(name) => name.filter(|name| *name != device.name),
+        Aliased::Another | Aliased::Nobody => return Ok(()),
+    };
+    let change =
+        Change { netns: Some(home.as_fd()), name, alias: Some(""), up: Some(false), ..Change::default() };
+    match socket.ask(change.request(device.index))? {
+        Err(refusal) if refusal.errno != libc::EEXIST => {
+            Err(Fault::new(FaultKind::Kernel, format!("cannot move {:?} back to the host", device.name))
+                .because(refusal)
+                .remedy("see the kernel's log on this node"))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Name, MTU and flags as they were, where they differ.
+fn home_change<'a>(device: &Device, was: &'a VfPort) -> Change<'a> {
+    Change {
+        mtu: Some(was.mtu).filter(|mtu| *mtu != 0 && *mtu != device.mtu),
+        name: Some(was.name.as_str()).filter(|name| *name != device.name),
+        allmulti: Some(was.allmulti).filter(|on| *on != device.allmulti),
+        ..Change::default()
+    }
+}
+
+fn mac_change<'a>(mac: Option<MacAddr>) -> Change<'a> {
+    Change { mac, ..Change::default() }
+}
+
+/// Takes the alias off and gives former other names back. It comes last, for the alias says whose the interface is.
+fn last_touches(device: &Device, was: &VfPort) -> Vec<Request> {
+    let mut requests = Vec::new();
+    if !device.alias.is_empty() {
+        requests.push(Change { alias: Some(""), ..Change::default() }.request(device.index));
+    }
+    let missing = was.altnames.iter().filter(|name| !device.altnames.contains(name));
+    requests.extend(missing.map(|name| device::add_altname(device.index, name)));
+    requests
+}
+
+/// A VF whose settings are restored.
+struct Restoring<'a> {
+    take: &'a VfTake,
+    still: Still,
+    /// What the PF says now, and the VF's number at it.
+    pf: Option<(SeenPf, u32)>,
+    /// The VF's interface, on the host.
+    port: Option<(&'a Device, &'a KernelVf)>,
+}
+
+impl Restoring<'_> {
+    /// The PF's address for the VF first, then the VF's own, then the rest: an untrusted VF cannot change its address.
+    fn requests(&self) -> Vec<(Subject, Request)> {
+        let mut requests = Vec::new();
+        let rest = self.settings();
+        if let Some((pf, number)) = &self.pf
+            && let Some(mac) = self.mac()
+        {
+            requests.push((Subject::Pf(Setting::Mac), mac.request(pf.index, *number)));
+        }
+        if let Some((device, kernel)) = self.port {
+            // Kernels before 6.2 rename no link that is up.
+            if device.up {
+                let down = Change { up: Some(false), ..Change::default() };
+                requests.push((Subject::Port, down.request(device.index)));
+            }
+            let change = home_change(device, &kernel.was);
+            if change.mtu.is_some() || change.name.is_some() || change.allmulti.is_some() {
+                requests.push((Subject::Port, change.request(device.index)));
+            }
+            if kernel.was.mac.is_some() && kernel.was.mac != device.mac {
+                requests.push((Subject::PortMac, mac_change(kernel.was.mac).request(device.index)));
+            }
+        }
+        if let Some((pf, number)) = &self.pf {
+            requests.extend(at_pf(pf.index, *number, &rest));
+        }
+        requests
+    }
+
+    /// The settings to restore, without the address: of those that were asked for, what differs from before. Where
+    /// nobody can tell whether the VF is still the one that was given, only what is still as it was asked for.
+    fn settings(&self) -> VfSettings {
+        let Some(now) = self.now() else { return VfSettings::default() };
+        let VfTake { was, to, .. } = self.take;
+        let mut back = was.where_asked(to).other_than(now);
+        if self.still == Still::Doubtful {
+            let changed_since = to.other_than(now);
+            back = VfSettings {
+                mac: None,
+                vlan: back.vlan.filter(|_| changed_since.vlan.is_none()),
+                spoofchk: back.spoofchk.filter(|_| changed_since.spoofchk.is_none()),
+                trust: back.trust.filter(|_| changed_since.trust.is_none()),
+                link_state: back.link_state.filter(|_| changed_since.link_state.is_none()),
+                rate: back.rate.filter(|_| changed_since.rate.is_none()),
+            };
+        }
+        VfSettings { mac: None, ..back }
+    }
+
+    /// What to do about the address that the PF has for the VF. It is looked at even if none was asked for: an
+    /// application in a trusted VF may have changed it.
+    fn mac(&self) -> Option<PfMac> {
+        let now = self.now()?;
+        let was = self.take.was.mac;
+        let locked =
+            matches!(&self.take.driven, Driven::Kernel(kernel) if kernel.lock == AddressLock::Locked);
+        match (self.still, was) {
+            (Still::Doubtful, _) if self.take.to.mac.is_none() || now.mac != self.take.to.mac => None,
+            _ if now.mac == was => None,
+            // Written, an address becomes one that the VF cannot change. So it was if the VF could not; otherwise the VF
+            // had chosen it, and chooses it again.
+            (_, Some(was)) if locked || !self.has_port() => Some(PfMac::Set(was)),
+            (_, Some(_) | None) => Some(PfMac::Clear),
+        }
+    }
+
+    /// Whether the VF has an interface of its own once all is undone.
+    fn has_port(&self) -> bool {
+        match &self.take.driven {
+            Driven::Kernel(_) => self.port.is_some(),
+            Driven::Application(app) => app.bind.as_ref().is_some_and(|bind| bind.port.is_some()),
+        }
+    }
+
+    fn now(&self) -> Option<&VfSettings> {
+        self.pf.as_ref().and_then(|(pf, _)| pf.settings.as_ref())
+    }
+
+    fn changes_mac(&self) -> bool {
+        let port = self
+            .port
+            .is_some_and(|(device, kernel)| kernel.was.mac.is_some() && kernel.was.mac != device.mac);
+        port || self.mac().is_some()
+    }
+
+    fn is_pf_up(&self) -> bool {
+        self.pf.as_ref().is_none_or(|(pf, _)| pf.up)
+    }
+
+    /// What may be refused: a bound that goes when the PF comes up; an address that follows; a name that somebody took.
+    fn tolerates(&self, subject: Subject, errno: i32) -> bool {
+        match subject {
+            Subject::Pf(Setting::Rate) => errno == libc::EINVAL && !self.is_pf_up(),
+            Subject::Pf(Setting::Mac) => self.mac() == Some(PfMac::Clear),
+            Subject::Pf(_) => false,
+            Subject::PortMac => true,
+            Subject::Port => errno == libc::EEXIST,
+        }
+    }
+}
+
+/// The address a PF has for a VF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PfMac {
+    Set(MacAddr),
+    Clear,
+}
+
+impl PfMac {
+    fn request(self, pf: u32, number: u32) -> Request {
+        match self {
+            Self::Clear => vf::clear_address(pf, number),
+            Self::Set(mac) => vf::set_address(pf, number, mac),
+        }
+    }
+}
