@@ -69,6 +69,8 @@ impl Shared {
             args: args.parse().unwrap(),
             capabilities: Object::default(),
             routing: Default::default(),
+            device: None,
+            device_file: None,
         };
         let conf = &attachment.network.plugins[0];
         let read = ipam::read(Ask { conf, attachment: &attachment }).unwrap();

@@ -99,6 +99,8 @@ fn attachment(conf: &Value, ifname: &str, netns: &str) -> Attachment {
         args: Default::default(),
         capabilities: Object::default(),
         routing: Default::default(),
+        device: None,
+        device_file: None,
     }
 }
 

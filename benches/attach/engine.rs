@@ -56,6 +56,8 @@ impl Attaching {
             args: Default::default(),
             capabilities: Object::default(),
             routing: Default::default(),
+            device: None,
+            device_file: None,
         };
         let attachments = sandbox.networks.into_iter().zip(1..).map(attachment).collect();
         Self { container, attachments, state: sandbox.state, _pod: sandbox.pod }

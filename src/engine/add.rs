@@ -6,7 +6,7 @@ use super::survey::{self, Read};
 use super::undo::{self, undo};
 use super::{Node, claim};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{Attachment, CniResult, FaultKind};
+use crate::model::{Attachment, CniResult, DeviceInfo, FaultKind};
 use crate::plan::step::Progress;
 
 /// An attachment that was made.
@@ -16,6 +16,8 @@ pub struct Attached {
     pub attachment: Attachment,
     /// What came out.
     pub result: CniResult,
+    /// What is known of the device behind it.
+    pub device_info: Option<DeviceInfo>,
 }
 
 /// Makes the attachments of one pod, in order.
@@ -50,6 +52,7 @@ pub fn add(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<Attache
             claims: Vec::new(),
             steps: Vec::new(),
             result: None,
+            device_info: None,
         };
         match attach(node, read, blank) {
             Ok(record) => made.push(record),
@@ -61,7 +64,11 @@ pub fn add(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<Attache
     }
     Ok(made
         .into_iter()
-        .map(|r| Attached { attachment: r.attachment, result: r.result.unwrap_or_default() })
+        .map(|r| Attached {
+            attachment: r.attachment,
+            result: r.result.unwrap_or_default(),
+            device_info: r.device_info,
+        })
         .collect())
 }
 
@@ -154,6 +161,7 @@ fn apply(node: &Node<'_>, record: &mut Record) -> Outcome<()> {
         }
     }
     record.result = Some(progress.result.unwrap_or_default());
+    record.device_info = progress.device_info;
     record.phase = Phase::Attached;
     node.journal.put(record)
 }

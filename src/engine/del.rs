@@ -118,6 +118,7 @@ fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> {
         steps,
         claims: Vec::new(),
         result: None,
+        device_info: None,
         attachment,
     })
 }
@@ -132,7 +133,9 @@ fn by_another_plugin(mut record: Record) -> Record {
         | Step::DefaultRoute(_)
         | Step::Exec(_)
         | Step::Pass
-        | Step::Cache(_) => None,
+        | Step::Cache(_)
+        | Step::DeviceFile(_)
+        | Step::DeviceInfo(_) => None,
     };
     let links: Vec<Step> = record.steps.iter().filter_map(unmarked).collect();
     record.steps.extend(links);

@@ -62,6 +62,7 @@ pub fn take_down(node: &Node<'_>, container: &ContainerId, all: Vec<Inherited>) 
             claims: Vec::new(),
             steps: steps(node, &one),
             result: one.result,
+            device_info: None,
             attachment: one.attachment,
         })
         .collect();
@@ -87,7 +88,9 @@ fn steps(node: &Node<'_>, one: &Inherited) -> Vec<Step> {
         | Step::Configure(_)
         | Step::DefaultRoute(_)
         | Step::Pass
-        | Step::Cache(_) => false,
+        | Step::Cache(_)
+        | Step::DeviceFile(_)
+        | Step::DeviceInfo(_) => false,
     };
     let run = chain::inherited(attachment);
     if !run.iter().any(is_missing) {
@@ -117,6 +120,8 @@ fn unmarked(step: &Step) -> Option<Step> {
         | Step::Exec(_)
         | Step::DefaultRoute(_)
         | Step::Pass
-        | Step::Cache(_) => None,
+        | Step::Cache(_)
+        | Step::DeviceFile(_)
+        | Step::DeviceInfo(_) => None,
     }
 }

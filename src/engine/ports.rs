@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
+use crate::model::device::PodDevices;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Definition, Event, Pod, PodName};
 use crate::model::{Attachment, CniResult, ContainerId, IfName, NetnsPath, Network, Owner, PluginConf};
@@ -140,6 +141,15 @@ pub trait Cluster {
     /// # Errors
     /// It could not be told.
     fn tell(&self, pod: &PodName, event: &Event) -> Outcome<()>;
+}
+
+/// Knows which devices a pod was given.
+pub trait Devices {
+    /// The devices of a pod.
+    ///
+    /// # Errors
+    /// Nobody could tell.
+    fn of_pod(&self, pod: &PodName) -> Outcome<PodDevices>;
 }
 
 /// What the journal holds for one attachment.

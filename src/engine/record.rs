@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ports::NetnsId;
-use crate::model::{Attachment, CniResult};
+use crate::model::{Attachment, CniResult, DeviceInfo};
 use crate::plan::claim::Claim;
 use crate::plan::step::Step;
 
@@ -48,6 +48,9 @@ pub struct Record {
     /// What came out, once attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<CniResult>,
+    /// What is known of the device behind it, once attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_info: Option<DeviceInfo>,
 }
 
 fn is_zero(number: &u32) -> bool {

@@ -36,7 +36,7 @@ impl Read {
             let Attachment { owner, label, .. } = &self.attachment;
             fault.while_doing(format!("cannot attach {:?} ({label})", owner.ifname.as_str()))
         };
-        Ok(each.map_err(named)?.into_iter().flatten().collect())
+        Ok(each.map_err(named)?.into_iter().flatten().chain(chain::claims(&self.attachment)?).collect())
     }
 
     /// Surveys the node and plans.
@@ -44,7 +44,7 @@ impl Read {
     /// # Errors
     /// The node lacks something, or could not be asked.
     pub fn plan(&self, node: &Node<'_>) -> Outcome<Vec<Step>> {
-        let mut steps = Vec::new();
+        let mut steps: Vec<Step> = chain::head(&self.attachment).into_iter().collect();
         for wanted in &self.wanted {
             steps.extend(self.plan_one(node, wanted.as_ref())?);
         }
@@ -75,6 +75,8 @@ impl Read {
 
     /// Steps whose undoing removes whatever such an attachment may have left, for when its record is lost.
     pub fn traces(&self) -> Vec<Step> {
-        self.wanted.iter().flat_map(|w| w.traces()).chain(chain::cache(&self.attachment)).collect()
+        let plugins = self.wanted.iter().flat_map(|w| w.traces());
+        let around = chain::head(&self.attachment).into_iter().chain(chain::cache(&self.attachment));
+        plugins.chain(around).collect()
     }
 }

@@ -97,6 +97,7 @@ fn told(fault: Fault, undo: &Undo<'_>) -> Fault {
         Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => "its link".to_owned(),
         Step::Lease(_) => "its addresses".to_owned(),
         Step::Cache(_) => "its cached result".to_owned(),
+        Step::DeviceFile(_) | Step::DeviceInfo(_) => "what is known of its device".to_owned(),
     };
     fault.while_doing(format!("{}: {what}", named(site)))
 }

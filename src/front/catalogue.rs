@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::engine::ports::{Cluster, Networks};
 use crate::host::directory::Directory;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::pod::Definition;
+use crate::model::pod::{Definition, RESOURCE_NAME};
 use crate::model::settings::Settings;
 use crate::model::{FaultKind, Network};
 use crate::plan::resolve::Named;
@@ -59,7 +59,12 @@ impl<'a> Catalogue<'a> {
             Network::parse_within(definition.config.as_bytes(), Some(&definition.name), self.settings.version)
         };
         let network = network.map_err(|fault| fault.while_doing(format!("network {label:?}")))?;
-        Ok(Named { label, network })
+        let resource =
+            definition.annotations.get(RESOURCE_NAME).map(|name| name.trim()).filter(|n| !n.is_empty());
+        let resource = resource.map(str::parse).transpose().map_err(|fault: Fault| {
+            fault.while_doing(format!("network {label:?}: annotation {RESOURCE_NAME:?}"))
+        })?;
+        Ok(Named { resource, ..Named::new(label, network) })
     }
 }
 

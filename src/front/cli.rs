@@ -285,6 +285,7 @@ impl Attach {
             args: Default::default(),
             standalone: None,
             in_place: false,
+            device_info_dir: settings::DEVICE_INFO_DIR.into(),
         };
         let attachments = resolve(&sandbox, wish)?;
         if attachments.is_empty() {
@@ -326,6 +327,7 @@ impl Stores {
             networks_dir: settings::NETWORKS_DIR.into(),
             cache_dir: self.cache_dir.clone(),
             state_dir: self.state_dir.clone(),
+            ..Places::default()
         };
         Machine::new(&places, &[])
     }

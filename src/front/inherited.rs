@@ -135,6 +135,8 @@ impl Inheritance<'_> {
             args,
             capabilities,
             routing: Default::default(),
+            device: None,
+            device_file: None,
         };
         Inherited { attachment, result, maker: Maker::Another }
     }

@@ -79,7 +79,7 @@ pub(super) fn attached(made: &[Attached]) {
     if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }
-    let each = made.iter().map(|Attached { attachment, result }| {
+    let each = made.iter().map(|Attached { attachment, result, .. }| {
         let mut text = format!("{} ({})", attachment.owner.ifname, attachment.label);
         result.ips.iter().for_each(|ip| text.extend([" ".to_owned(), ip.address.to_string()]));
         text

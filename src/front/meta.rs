@@ -9,13 +9,14 @@ use super::pod::{self, Found};
 use super::publish::Publisher;
 use super::readiness;
 use super::wish::{Asker, wish};
-use crate::engine::ports::Cluster;
+use crate::engine::ports::{Cluster, Devices};
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, status};
+use crate::host::kubelet::Kubelet;
 use crate::model::args::CniArgs;
 use crate::model::call::{Config, Leaving, Sandbox};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::pod::Pod;
+use crate::model::pod::{Pod, PodName};
 use crate::model::settings::{Places, Settings};
 use crate::model::{Attachment, CniResult, FaultKind, NetnsPath, Network, Owner, Role, dialect};
 use crate::plan::resolve::{self, resolve};
@@ -31,7 +32,8 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
         Found::Pod(pod) => Some(pod),
     };
     let publisher = Publisher::new(cluster, pod.as_ref());
-    let ground = Ground { settings: &settings, config, cluster };
+    let kubelet = Kubelet::new(&settings.places.kubelet_dir);
+    let ground = Ground { settings: &settings, config, cluster, kubelet: Some(&kubelet) };
     let asked = ground.attachments(&Target::of(sandbox), pod.as_ref());
     let attachments = asked.inspect_err(|fault| publisher.refused(fault))?;
     let machine = Machine::new(&settings.places, &config.plugin_dirs);
@@ -89,7 +91,9 @@ fn as_configured(leaving: &Leaving, config: &Config) -> Outcome<Vec<Attachment>>
         Ok(Found::Missing | Found::Unnamed) | Err(_) => None,
     };
     let target = Target { owner: &leaving.owner, netns: leaving.netns.as_ref(), args: &leaving.args };
-    Ground { settings: &settings, config, cluster: cluster.as_deref() }.attachments(&target, pod.as_ref())
+    // Which devices it had is not asked again: by now they may be another pod's.
+    Ground { settings: &settings, config, cluster: cluster.as_deref(), kubelet: None }
+        .attachments(&target, pod.as_ref())
 }
 
 pub(super) fn check(sandbox: &Sandbox, config: &Config) -> Outcome<()> {
@@ -131,7 +135,7 @@ pub(super) fn status(config: &Config) -> Outcome<()> {
     let owner =
         Owner { container: format!("status-{}", std::process::id()).parse()?, ifname: "eth0".parse()? };
     let target = Target { owner: &owner, netns: None, args: &CniArgs::default() };
-    let ground = Ground { settings: &settings, config, cluster: cluster.as_deref() };
+    let ground = Ground { settings: &settings, config, cluster: cluster.as_deref(), kubelet: None };
     let attachments = ground.attachments(&target, None).map_err(|fault| {
         if fault.kind() == FaultKind::Absent { fault.recast(FaultKind::Unavailable) } else { fault }
     })?;
@@ -143,6 +147,8 @@ struct Ground<'a> {
     settings: &'a Settings,
     config: &'a Config,
     cluster: Option<&'a dyn Cluster>,
+    /// Who knows the pod's devices, where they are to be handed out.
+    kubelet: Option<&'a Kubelet>,
 }
 
 impl Ground<'_> {
@@ -154,10 +160,12 @@ impl Ground<'_> {
     /// The attachments that configuration and pod ask for.
     fn attachments(&self, target: &Target<'_>, pod: Option<&Pod>) -> Outcome<Vec<Attachment>> {
         let none = BTreeMap::new();
+        let named = PodName::of(target.args);
         let asker = Asker {
             namespace: pod.map(|pod| pod.name.namespace.as_str()),
             annotations: pod.map_or(&none, |pod| &pod.annotations),
             ifname: &target.owner.ifname,
+            devices: named.as_ref().zip(self.kubelet.map(|kubelet| kubelet as &dyn Devices)),
         };
         let catalogue = Catalogue::new(self.settings, self.cluster);
         let wish = wish(&asker, self.config, &catalogue)?;
@@ -167,6 +175,7 @@ impl Ground<'_> {
             args: target.args.tidied(),
             standalone: None,
             in_place: self.in_place(),
+            device_info_dir: self.settings.places.device_info_dir.clone(),
         };
         resolve(&sandbox, wish)
     }

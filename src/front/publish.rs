@@ -23,8 +23,10 @@ impl<'a> Publisher<'a> {
     /// The status could not be written. An event that could not be told is not worth a pod.
     pub(super) fn attached(&self, made: &[Attached]) -> Outcome<()> {
         let Some((cluster, pod)) = self.to else { return Ok(()) };
-        let entries: Vec<_> =
-            made.iter().flat_map(|a| status::entries(&a.attachment, &a.result, None)).collect();
+        let entries: Vec<_> = made
+            .iter()
+            .flat_map(|a| status::entries(&a.attachment, &a.result, a.device_info.as_ref()))
+            .collect();
         if !entries.is_empty() {
             cluster.publish(&pod.name, &status::text(&entries))?;
         }

@@ -75,15 +75,17 @@ fn attachments(
     // The result of an earlier plugin of the runtime's chain is no part of the configuration.
     object.remove("prevResult");
     let network = Network::parse(&object.to_bytes(), None)?;
+    let places = Places::read_forgiving(&config.object);
     let sandbox = resolve::Sandbox {
         container: owner.container.clone(),
         netns: netns.cloned(),
         args: args.clone(),
         standalone: Some(config.name.clone()),
         in_place: false,
+        device_info_dir: places.device_info_dir,
     };
     let default = First {
-        named: Named { label: network.name.to_string(), network },
+        named: Named::new(network.name.to_string(), network),
         ifname: owner.ifname.clone(),
         capabilities: config.runtime_config.clone(),
         selection: None,

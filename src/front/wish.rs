@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::catalogue::Catalogue;
-use crate::engine::ports::Networks;
+use crate::engine::ports::{Devices, Networks};
 use crate::host::directory::plugins_beside;
 use crate::model::call::Config;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::pod::{DEFAULT_NETWORK, NETWORKS};
+use crate::model::pod::{DEFAULT_NETWORK, NETWORKS, PodName};
 use crate::model::settings::Settings;
 use crate::model::{FaultKind, IfName, Network, Object, Selection, selection};
+use crate::plan::devices;
 use crate::plan::resolve::{First, Named, Wish};
 
 /// Capabilities of the runtime that additional networks may have too: they are about the pod, not about one interface.
@@ -24,6 +25,8 @@ pub(super) struct Asker<'a> {
     pub(super) annotations: &'a BTreeMap<String, String>,
     /// The name of its default interface.
     pub(super) ifname: &'a IfName,
+    /// Who it is, and who knows its devices; `None` where none are to be handed out.
+    pub(super) devices: Option<(&'a PodName, &'a dyn Devices)>,
 }
 
 /// What the pod is to get.
@@ -50,17 +53,21 @@ pub(super) fn wish(asker: &Asker<'_>, config: &Config, catalogue: &Catalogue<'_>
         capabilities: config.runtime_config.clone(),
         selection: None,
     };
-    Ok(Wish {
+    let mut wish = Wish {
         default: Some(replaced(default, asker, catalogue)?),
         always,
         selected: selected(asker, catalogue)?,
         auxiliary: auxiliary(settings)?,
         shared: shared(&config.runtime_config),
-    })
+    };
+    if let Some((pod, devices)) = asker.devices.filter(|_| devices::needed(&wish)) {
+        devices::hand_out(&mut wish, &devices.of_pod(pod)?)?;
+    }
+    Ok(wish)
 }
 
 fn named(network: &Network) -> Named {
-    Named { label: network.name.to_string(), network: network.clone() }
+    Named::new(network.name.to_string(), network.clone())
 }
 
 /// The default network, or the one the pod names in its place.

@@ -257,6 +257,8 @@ mod tests {
             args: "IgnoreUnknown=1;K8S_POD_NAME=p".parse().unwrap(),
             capabilities: Object::parse(br#"{"mac":"02:00:00:00:00:01"}"#, "the test").unwrap(),
             routing: Default::default(),
+            device: None,
+            device_file: None,
         }
     }
 

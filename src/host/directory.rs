@@ -1,5 +1,6 @@
 //! Networks from a directory: NetworkAttachmentDefinitions as YAML or JSON, and plain CNI configuration files.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use serde_json::Value;
 use crate::engine::ports::Networks;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::object::fold;
+use crate::model::pod::RESOURCE_NAME;
 use crate::model::{CniVersion, FaultKind, Network, Object, PluginConf};
 use crate::plan::resolve::Named;
 
@@ -31,6 +33,8 @@ struct Definition {
     namespace: Option<String>,
     name: String,
     network: Outcome<Network>,
+    /// The resource of whose devices it needs one.
+    resource: Option<String>,
 }
 
 /// What is read of a NetworkAttachmentDefinition (keys lower-cased by [`fold`]).
@@ -50,6 +54,8 @@ struct Metadata {
     #[serde(default)]
     name: String,
     namespace: Option<String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize, Default)]
@@ -71,7 +77,7 @@ impl Directory {
     pub fn file(path: &Path, version: CniVersion) -> Outcome<Named> {
         let found = plain(path, &text(path)?, version)?;
         let network = found.network.map_err(|fault| fault.while_doing(format!("network in {path:?}")))?;
-        Ok(Named { label: found.name, network })
+        Ok(Named::new(found.name, network))
     }
 
     /// The network in the first file, by name, of a directory; if it names no version, it is of `version`.
@@ -155,7 +161,10 @@ impl Networks for Directory {
         let network = found
             .network
             .map_err(|fault| fault.while_doing(format!("network {label:?} in {:?}", self.path)))?;
-        Ok(Named { label, network })
+        let resource = found.resource.as_deref().map(str::parse).transpose().map_err(|fault: Fault| {
+            fault.while_doing(format!("network {label:?} in {:?}: annotation {RESOURCE_NAME:?}", self.path))
+        })?;
+        Ok(Named { resource, ..Named::new(label, network) })
     }
 }
 
@@ -192,9 +201,12 @@ fn manifests(manifest: Manifest, version: CniVersion) -> Vec<Definition> {
             manifest.items.into_iter().flat_map(|item| manifests(item, version)).collect()
         }
         "NetworkAttachmentDefinition" => {
-            let Metadata { name, namespace } = manifest.metadata;
+            let Metadata { name, namespace, annotations } = manifest.metadata;
+            // Keys are folded, those of annotations too.
+            let resource = annotations.get(&RESOURCE_NAME.to_ascii_lowercase()).and_then(Value::as_str);
+            let resource = resource.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
             let network = Network::parse_within(manifest.spec.config.as_bytes(), Some(&name), version);
-            vec![Definition { namespace, name, network }]
+            vec![Definition { namespace, name, network, resource }]
         }
         _ => Vec::new(),
     }
@@ -210,7 +222,7 @@ fn plain(path: &Path, text: &str, version: CniVersion) -> Outcome<Definition> {
             network.append(plugin);
         }
     }
-    Ok(Definition { namespace: None, name, network: network.complete() })
+    Ok(Definition { namespace: None, name, network: network.complete(), resource: None })
 }
 
 /// The plugins in `<directory>/<network>/*.conf` (CNI specification 1.1.0, `loadOnlyInlinedPlugins`).

@@ -1,12 +1,14 @@
 //! Floor 3: the real node. Adapters for netlink, files and processes; they do what they are told and choose nothing.
 
 pub mod cache;
+mod device_info;
 pub mod directory;
 pub mod exec;
 pub mod hands;
 pub mod ipam;
 pub mod journal;
 pub mod kube;
+pub mod kubelet;
 pub mod lock;
 pub mod netlink;
 pub mod netns;

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::args::CniArgs;
+use super::device::Device;
 use super::ids::{ContainerId, IfName, NetnsPath, NetworkName};
 use super::network::Network;
 use super::object::Object;
@@ -108,4 +110,10 @@ pub struct Attachment {
     /// What becomes of its default routes.
     #[serde(default, skip_serializing_if = "Routing::is_usual")]
     pub routing: Routing,
+    /// The device it is made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
+    /// Where its plugins find and leave what is known of their device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_file: Option<PathBuf>,
 }

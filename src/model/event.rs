@@ -68,6 +68,8 @@ mod tests {
             args: Default::default(),
             capabilities: Object::default(),
             routing: Default::default(),
+            device: None,
+            device_file: None,
         }
     }
 

@@ -26,7 +26,7 @@ macro_rules! checked_text {
             }
         }
 
-        impl FromStr for $name {
+        impl std::str::FromStr for $name {
             type Err = Fault;
 
             fn from_str(text: &str) -> Result<Self, Fault> {
@@ -50,13 +50,15 @@ macro_rules! checked_text {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     };
 }
+
+pub(super) use checked_text;
 
 checked_text!(
     /// The runtime's name for a sandbox: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most [`MAX_NAME`] bytes.

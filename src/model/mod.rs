@@ -6,6 +6,7 @@ pub mod args;
 pub mod attachment;
 pub mod call;
 pub mod cidr;
+pub mod device;
 pub mod device_info;
 pub mod dialect;
 pub mod event;
@@ -24,6 +25,7 @@ pub mod version;
 
 pub use attachment::{Attachment, Owner, Role, Routing};
 pub use call::{Call, Request};
+pub use device::Device;
 pub use device_info::DeviceInfo;
 pub use fault::{Fault, FaultKind};
 pub use ids::{ContainerId, IfName, NetnsPath, NetworkName, PluginType};

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::device::DeviceId;
 use super::fault::{Fault, FaultKind, Outcome};
 use super::ids::{NetworkName, PluginType};
 use super::object::{self, Object};
@@ -46,6 +47,14 @@ impl PluginConf {
         }
         args.put("cni", &cni)?;
         self.object.put("args", &args)
+    }
+
+    /// Tells the plugin of its device, under both names that plugins know.
+    ///
+    /// # Errors
+    /// A value that JSON cannot hold.
+    pub fn set_device(&mut self, device: &DeviceId) -> Outcome<()> {
+        ["deviceID", "pciBusID"].into_iter().try_for_each(|key| self.object.put(key, device))
     }
 
     /// Whether the plugin asked for this capability with `"capabilities": {"name": true}`.

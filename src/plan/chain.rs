@@ -1,8 +1,9 @@
 //! The chain of an attachment: each plugin of its network read by the Kind that makes it.
 
+use super::claim::Claim;
 use super::kind::{Ask, Wanted};
-use super::kinds;
-use super::step::{CacheStep, DefaultRouteStep, ExecStep, Step, Yields};
+use super::step::{CacheStep, DefaultRouteStep, DeviceInfoStep, ExecStep, Step, Yields};
+use super::{device_file, kinds};
 use crate::model::args::CniArgs;
 use crate::model::attachment::Routing;
 use crate::model::fault::Outcome;
@@ -53,6 +54,8 @@ pub fn unknown(owner: &Owner, netns: Option<&NetnsPath>) -> Outcome<Attachment> 
         args: CniArgs::default(),
         capabilities: Object::default(),
         routing: Routing::default(),
+        device: None,
+        device_file: None,
     })
 }
 
@@ -61,12 +64,36 @@ pub fn run_as_processes(network: &Network) -> impl Iterator<Item = &PluginConf> 
     network.plugins.iter().filter(|conf| !kinds::is_native(conf))
 }
 
+/// What an attachment has for itself whatever its plugins are: the device that the kubelet gave it.
+///
+/// # Errors
+/// A device that cannot be named in a claim.
+pub fn claims(attachment: &Attachment) -> Outcome<Option<Claim>> {
+    let given = attachment.device.as_ref().filter(|device| device.resource.is_some());
+    given.map(|device| Claim::new(format!("device {}", device.id).replace('/', "-"))).transpose()
+}
+
+/// The steps that go before the first plugin.
+pub fn head(attachment: &Attachment) -> Option<Step> {
+    run_as_processes(&attachment.network).next()?;
+    device_info(attachment).map(Step::DeviceFile)
+}
+
+/// The file that tells of the device.
+fn device_info(attachment: &Attachment) -> Option<DeviceInfoStep> {
+    let file = attachment.device_file.clone()?;
+    let device = attachment.device.as_ref();
+    let source = device.and_then(|device| device_file::of_device(&file, device));
+    Some(DeviceInfoStep { file, source, device: device.map(|device| device.id.clone()) })
+}
+
 /// The steps that follow the last plugin.
 pub fn tail(attachment: &Attachment) -> Vec<Step> {
+    let learnt = device_info(attachment).map(Step::DeviceInfo);
     let routing = &attachment.routing;
     let routes =
         (!routing.is_usual()).then(|| Step::DefaultRoute(DefaultRouteStep { routing: routing.clone() }));
-    routes.into_iter().chain(cache(attachment)).collect()
+    routes.into_iter().chain(learnt).chain(cache(attachment)).collect()
 }
 
 /// The steps that undo what another program made by running the plugins of an attachment's network.

@@ -25,6 +25,11 @@ impl fmt::Display for Step {
             }
             Self::DefaultRoute(step) => step.fmt(f),
             Self::Pass => f.write_str("hand the result on"),
+            Self::DeviceFile(step) => match &step.source {
+                Some(source) => write!(f, "copy what is known of the device from {}", source.display()),
+                None => write!(f, "let the plugins tell of the device in {}", step.file.display()),
+            },
+            Self::DeviceInfo(_) => f.write_str("learn what is known of the device"),
             Self::Cache(step) => {
                 write!(f, "cache the result of network {} for plugins and tools", step.network)
             }

@@ -5,6 +5,8 @@
 pub mod chain;
 pub mod claim;
 pub mod default_route;
+pub mod device_file;
+pub mod devices;
 mod explain;
 pub mod facts;
 pub mod ipam;

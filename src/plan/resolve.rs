@@ -1,7 +1,10 @@
 //! From what the configuration and the pod name to attachments: interface names, capabilities, arguments.
 
-use super::default_route;
+use std::path::PathBuf;
+
+use super::{default_route, device_file};
 use crate::model::args::CniArgs;
+use crate::model::device::{Device, ResourceName};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{
     Attachment, ContainerId, FaultKind, IfName, NetnsPath, Network, NetworkName, Object, Owner, Role,
@@ -15,6 +18,17 @@ pub struct Named {
     pub label: String,
     /// The network.
     pub network: Network,
+    /// The resource of whose devices it needs one (annotation `k8s.v1.cni.cncf.io/resourceName` of its definition).
+    pub resource: Option<ResourceName>,
+    /// The device it is made with, once [`super::devices::hand_out`] has chosen.
+    pub device: Option<Device>,
+}
+
+impl Named {
+    /// A network that needs no device.
+    pub fn new(label: impl Into<String>, network: Network) -> Self {
+        Self { label: label.into(), network, resource: None, device: None }
+    }
 }
 
 /// The sandbox the attachments are for.
@@ -30,6 +44,8 @@ pub struct Sandbox {
     pub standalone: Option<NetworkName>,
     /// Whether Manifold stands in another program's place, see [`Attachment::in_place`].
     pub in_place: bool,
+    /// Where device plugins and CNI plugins leave what is known of devices.
+    pub device_info_dir: PathBuf,
 }
 
 /// What a pod is to get.
@@ -69,19 +85,22 @@ pub struct First {
 pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
     let mut attachments = Vec::new();
     if let Some(first) = wish.default {
+        let given = device(&first.named, first.selection.as_ref())?;
         let made = attachment(sandbox, first.named, first.ifname, Role::Default);
         let made = Attachment { capabilities: first.capabilities, ..made };
-        attachments.push(first.selection.map_or(Ok(made.clone()), |selection| asked(made, &selection))?);
+        let made = first.selection.map_or(Ok(made.clone()), |selection| asked(made, &selection))?;
+        attachments.push(with_device(sandbox, made, given)?);
     }
     // The default network counts even where a door leaves it out: the first additional interface is net1.
     let mut number = attachments.len().max(1);
     let mut add = |selection: Option<Selection>, named: Named| -> Outcome<()> {
         let requested = selection.as_ref().and_then(|s| s.interface.clone());
         let ifname = requested.map_or_else(|| numbered(number), Ok)?;
+        let given = device(&named, selection.as_ref())?;
         let mut made = attachment(sandbox, named, ifname, Role::Additional);
         made.capabilities = wish.shared.clone();
         number += 1;
-        attachments.push(match selection {
+        let made = match selection {
             None => made,
             Some(selection) => {
                 selection
@@ -90,12 +109,13 @@ pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
                     .for_each(|(key, value)| made.capabilities.set(key, value.to_owned()));
                 asked(made, &selection)?
             }
-        });
+        };
+        attachments.push(with_device(sandbox, made, given)?);
         Ok(())
     };
     wish.always.into_iter().try_for_each(|named| add(None, named))?;
     wish.selected.into_iter().try_for_each(|(selection, named)| add(Some(selection), named))?;
-    let auxiliary = wish.auxiliary.map(|network| Named { label: network.name.to_string(), network });
+    let auxiliary = wish.auxiliary.map(|network| Named::new(network.name.to_string(), network));
     auxiliary.into_iter().try_for_each(|named| add(None, named))?;
     no_clash(&attachments)?;
     attachments.iter_mut().for_each(drop_undeclared);
@@ -120,6 +140,8 @@ fn attachment(sandbox: &Sandbox, named: Named, ifname: IfName, role: Role) -> At
         args: sandbox.args.clone(),
         capabilities: Object::default(),
         routing: Default::default(),
+        device: None,
+        device_file: None,
     }
 }
 
@@ -139,6 +161,32 @@ fn asked(mut made: Attachment, selection: &Selection) -> Outcome<Attachment> {
             plugin.merge_args(&selection.cni_args)?;
         }
     }
+    Ok(made)
+}
+
+/// The device of an attachment: the one the kubelet gave, else the one the pod names itself.
+fn device(named: &Named, selection: Option<&Selection>) -> Outcome<Option<Device>> {
+    if named.device.is_some() {
+        return Ok(named.device.clone());
+    }
+    let asked = selection.and_then(Selection::device_id).map(str::parse).transpose()?;
+    Ok(asked.map(|id| Device { id, resource: None }))
+}
+
+/// The attachment with its device: every plugin is told of it, and where what is known of it is written.
+fn with_device(sandbox: &Sandbox, mut made: Attachment, device: Option<Device>) -> Outcome<Attachment> {
+    if let Some(Device { id, .. }) = &device {
+        made.capabilities.put("deviceID", id)?;
+        for plugin in &mut made.network.plugins {
+            plugin.set_device(id)?;
+        }
+    }
+    if device_file::is_wanted(&made) || device.is_some() {
+        let file = device_file::of_attachment(&sandbox.device_info_dir, &made.label, &made.owner);
+        made.capabilities.put("CNIDeviceInfoFile", &file)?;
+        made.device_file = Some(file);
+    }
+    made.device = device;
     Ok(made)
 }
 
@@ -175,7 +223,7 @@ mod tests {
     fn named(name: &str) -> Named {
         let keys = r#""capabilities":{"mac":true},"args":{"cni":{"a":1}}"#;
         let conf = format!(r#"{{"name":"{name}","type":"macvlan",{keys}}}"#);
-        Named { label: format!("ns/{name}"), network: Network::parse(conf.as_bytes(), None).unwrap() }
+        Named::new(format!("ns/{name}"), Network::parse(conf.as_bytes(), None).unwrap())
     }
 
     fn sandbox() -> Sandbox {
@@ -185,6 +233,7 @@ mod tests {
             args: "IgnoreUnknown=1".parse().unwrap(),
             standalone: None,
             in_place: false,
+            device_info_dir: "/devinfo".into(),
         }
     }
 
@@ -238,6 +287,37 @@ mod tests {
         assert!(last.capabilities.get("ips").is_none(), "no plugin declared it");
         let conf = String::from_utf8(last.network.plugins[0].object().to_bytes()).unwrap();
         assert!(conf.contains(r#""args":{"cni":{"a":1,"b":2}}"#), "{conf}");
+    }
+
+    #[test]
+    fn a_device_reaches_every_plugin_and_whoever_asks_for_its_file() {
+        let conf = r#"{"name":"l","plugins":[{"type":"a","capabilities":{"deviceID":true,"CNIDeviceInfoFile":true}},
+            {"type":"b","deviceID":"old"}]}"#;
+        let network = Network::parse(conf.as_bytes(), None).unwrap();
+        let device =
+            Device { id: "0000:01:10.0".parse().unwrap(), resource: Some("intel.com/vf".parse().unwrap()) };
+        let named = Named { device: Some(device.clone()), ..Named::new("ns/l", network) };
+        let selection = selection::parse(r#"[{"name":"l","deviceID":"0000:09:00.0"}]"#).unwrap().remove(0);
+        let wish = Wish { selected: vec![(selection, named)], ..Wish::default() };
+
+        let made = resolve(&sandbox(), wish).unwrap().remove(0);
+
+        let text = |at: usize| String::from_utf8(made.network.plugins[at].object().to_bytes()).unwrap();
+        assert!(text(0).ends_with(r#","deviceID":"0000:01:10.0","pciBusID":"0000:01:10.0"}"#), "{}", text(0));
+        assert_eq!(text(1), r#"{"type":"b","deviceID":"0000:01:10.0","pciBusID":"0000:01:10.0"}"#);
+        assert_eq!(made.capabilities.get("deviceID").unwrap().get(), "\"0000:01:10.0\"");
+        let file = "/devinfo/cni/ns-l-c1_net1";
+        assert_eq!(made.capabilities.get("CNIDeviceInfoFile").unwrap().get(), format!("{file:?}"));
+        assert_eq!((made.device, made.device_file), (Some(device), Some(file.into())));
+    }
+
+    #[test]
+    fn a_pod_may_name_its_device_itself() {
+        let made = resolve(&sandbox(), wish(r#"[{"name":"a","deviceID":"0000:09:00.0"}]"#)).unwrap();
+
+        let device = made.last().unwrap().device.clone().unwrap();
+        assert_eq!((device.id.as_str(), device.resource), ("0000:09:00.0", None));
+        assert!(made.iter().rev().skip(1).all(|a| a.device.is_none() && a.device_file.is_none()));
     }
 
     /// What each attachment does with its default routes: `4` or `6` taken, `-4` or `-6` given up.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::facts::Place;
 use super::vf::VfStep;
 use crate::model::attachment::Routing;
-use crate::model::{CniResult, IfName, MacAddr, NetworkName, PluginConf, PluginType};
+use crate::model::device::DeviceId;
+use crate::model::{CniResult, DeviceInfo, IfName, MacAddr, NetworkName, PluginConf, PluginType};
 
 /// One change to the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,12 @@ pub enum Step {
     DefaultRoute(DefaultRouteStep),
     /// Keep the result where the reference library keeps it.
     Cache(CacheStep),
+    /// Give the plugins that are run a file that tells of their device.
+    #[serde(rename = "device-file")]
+    DeviceFile(DeviceInfoStep),
+    /// Learn from that file, or from the kernel, what there is to tell of the device.
+    #[serde(rename = "device-info")]
+    DeviceInfo(DeviceInfoStep),
 }
 
 /// When a step is undone, across all attachments of a pod; within one rank the last made goes first.
@@ -54,7 +61,7 @@ impl Step {
             Self::Link(_) | Self::Vf(_) | Self::Configure(_) | Self::DefaultRoute(_) | Self::Pass => {
                 UndoRank::Link
             }
-            Self::Lease(_) | Self::Cache(_) => UndoRank::Files,
+            Self::Lease(_) | Self::Cache(_) | Self::DeviceFile(_) | Self::DeviceInfo(_) => UndoRank::Files,
         }
     }
 }
@@ -255,6 +262,19 @@ pub struct CacheStep {
     pub sandbox_file: bool,
 }
 
+/// The file that tells of an attachment's device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfoStep {
+    /// The attachment's own file.
+    pub file: PathBuf,
+    /// What the device plugin wrote, to be copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<PathBuf>,
+    /// The device, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceId>,
+}
+
 /// What a plugin's answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -272,4 +292,6 @@ pub struct Progress {
     pub result: Option<CniResult>,
     /// Addresses leased for the link being made.
     pub leased: CniResult,
+    /// What is known of the device behind the interface.
+    pub device_info: Option<DeviceInfo>,
 }

@@ -69,6 +69,11 @@ impl State {
                 progress.result.get_or_insert_default();
                 Ok(())
             }
+            Step::DeviceFile(_) => {
+                self.world.device_files.insert(site.attachment.owner.clone());
+                Ok(())
+            }
+            Step::DeviceInfo(_) => Ok(()),
             Step::Cache(_) => {
                 self.world.cached.insert(site.attachment.owner.clone());
                 Ok(())
@@ -215,8 +220,9 @@ impl State {
                 self.remove_link(undo.site, ours);
             }
             Step::Vf(step) => self.give_vf_back(undo.site, step),
-            Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => {}
+            Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass | Step::DeviceInfo(_) => {}
             Step::Cache(_) => drop(self.world.cached.remove(owner)),
+            Step::DeviceFile(_) => drop(self.world.device_files.remove(owner)),
             Step::Exec(exec) => {
                 let held = self.world.plugins.remove(&(owner.clone(), exec.program.to_string()));
                 if held && exec.program.as_str() == MAKES_LINK {
@@ -271,7 +277,7 @@ impl State {
                 let wanted: Vec<IpNetwork> = taken.map(|gw| Route::default_via(*gw).dst).collect();
                 if now == wanted { Ok(()) } else { lost("a default route") }
             }
-            Step::Cache(_) | Step::Pass => Ok(()),
+            Step::Cache(_) | Step::Pass | Step::DeviceFile(_) | Step::DeviceInfo(_) => Ok(()),
         }
     }
 }

@@ -60,6 +60,8 @@ pub struct World {
     pub plugins: BTreeSet<(Owner, String)>,
     /// Results kept as the reference library keeps them.
     pub cached: BTreeSet<Owner>,
+    /// Whose device is told of in a file.
+    pub device_files: BTreeSet<Owner>,
     /// Records, as the bytes that are on the disk.
     pub records: BTreeMap<Owner, Vec<u8>>,
     /// Claims.

@@ -15,6 +15,9 @@
 mod api_server;
 #[path = "../common/mod.rs"]
 mod common;
+mod devices;
+#[path = "../common/kubelet/mod.rs"]
+mod kubelet;
 #[path = "../common/scene.rs"]
 mod scene;
 

@@ -1,6 +1,7 @@
 //! The laws and what they are tried on: random pods, and mutants of the ports.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use manifold::engine::Node;
 use manifold::engine::add::add;
@@ -12,7 +13,7 @@ use manifold::engine::record::{Phase, Record};
 use manifold::engine::scope::Scope;
 use manifold::model::attachment::Routing;
 use manifold::model::fault::{Fault, Outcome};
-use manifold::model::{Attachment, ContainerId, FaultKind, Network, Object, Owner, PluginConf, Role};
+use manifold::model::{Attachment, ContainerId, Device, FaultKind, Network, Object, Owner, PluginConf, Role};
 use manifold::plan::claim::Claim;
 use manifold::plan::step::{Progress, Step, UndoRank};
 use manifold::sim::{Fuse, Moment, SimLink, SimNode, World};
@@ -151,6 +152,8 @@ enum Chain {
     Vlan(u16),
     Vf(u16),
     Exec,
+    /// A plugin that is run, with a device of the kubelet's.
+    Device,
 }
 
 /// Random cases.
@@ -164,6 +167,7 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
         (1u16..4).prop_map(Chain::Vlan),
         (1u16..4).prop_map(Chain::Vf),
         Just(Chain::Exec),
+        Just(Chain::Device),
     ];
     let chains = proptest::collection::vec(chain, 1..5);
     let moment = prop_oneof![Just(Moment::Before), Just(Moment::After)];
@@ -210,6 +214,7 @@ impl Chain {
                 device(number)
             ),
             Self::Exec => r#"{"type":"bridge"},{"type":"tuning"}"#.to_owned(),
+            Self::Device => r#"{"type":"bridge","capabilities":{"CNIDeviceInfoFile":true}}"#.to_owned(),
         };
         let list = format!(
             r#"{{"cniVersion":"1.1.0","name":"{}","plugins":[{plugins}]}}"#,
@@ -222,6 +227,19 @@ impl Chain {
 /// The address of a VF of the simulated node.
 fn device(number: u16) -> String {
     manifold::sim::pristine().into_keys().nth(usize::from(number % 16)).unwrap().to_string()
+}
+
+impl Chain {
+    /// The device of the n-th attachment of a pod.
+    fn device(self, pod: &str, n: usize) -> Option<Device> {
+        let id = format!("{pod}-{n}").parse().unwrap();
+        (self == Self::Device).then(|| Device { id, resource: Some("test/device".parse().unwrap()) })
+    }
+
+    /// Where what is known of it is told.
+    fn device_file(self, pod: &str, n: usize) -> Option<PathBuf> {
+        self.device(pod, n).map(|_| format!("/devinfo/cni/{pod}_{n}").into())
+    }
 }
 
 /// The attachments of a pod.
@@ -239,6 +257,8 @@ fn pod(name: &str, chains: &[Chain]) -> Vec<Attachment> {
             args: Default::default(),
             capabilities: Object::default(),
             routing: routing(n, chains.len()),
+            device: chain.device(name, n),
+            device_file: chain.device_file(name, n),
         }
     });
     each.collect()

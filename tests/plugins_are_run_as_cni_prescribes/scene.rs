@@ -71,6 +71,8 @@ pub(crate) fn attachment(config: &str) -> Attachment {
         args: "IgnoreUnknown=1;K8S_POD_NAME=p".parse().unwrap(),
         capabilities: Object::default(),
         routing: Default::default(),
+        device: None,
+        device_file: None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::cache::ResultCache;
+use super::device_info;
 use super::exec::Plugins;
 use super::ipam::store;
 use super::netlink::Sockets;
@@ -59,7 +60,10 @@ impl HostHands {
                 if cache.sandbox_file { self.sandboxes.remove(owner) } else { Ok(()) }
             }
             Step::Vf(vf) => self.vfs.revert(undo.site, vf),
-            Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => Ok(()),
+            Step::DeviceFile(step) => device_info::remove(step),
+            Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass | Step::DeviceInfo(_) => {
+                Ok(())
+            }
         }
     }
 }
@@ -85,6 +89,12 @@ impl Hands for HostHands {
             }
             Step::Pass => {
                 progress.result.get_or_insert_default();
+                Ok(())
+            }
+            Step::DeviceFile(step) => device_info::prepare(step),
+            Step::DeviceInfo(step) => {
+                // A Kind that made the device knows it best.
+                progress.device_info = progress.device_info.take().or_else(|| device_info::collect(step));
                 Ok(())
             }
             Step::Cache(step) => {
@@ -117,7 +127,7 @@ impl Hands for HostHands {
             Step::DefaultRoute(step) => default_route::holds(&self.sockets, site, step),
             Step::Exec(exec) => self.plugins.check(site, exec),
             // Nothing of ours needs what is kept, and handing on leaves nothing.
-            Step::Cache(_) | Step::Pass => Ok(()),
+            Step::Cache(_) | Step::Pass | Step::DeviceFile(_) | Step::DeviceInfo(_) => Ok(()),
         }
     }
 

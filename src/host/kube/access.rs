@@ -5,10 +5,18 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::config::{Kubeconfig, KubeconfigError, LoadDataError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use kube::client::ConfigExt as _;
+use kube::config::{AuthInfo, Kubeconfig, KubeconfigError, LoadDataError};
 use kube::{Client, Config};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use secrecy::ExposeSecret as _;
+use tower::Layer as _;
 
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
@@ -94,19 +102,46 @@ impl Access {
 }
 
 impl Access {
-    /// A client that tries once and knows no token from a file. Needs the runtime it will run on to be entered.
+    /// A client that tries once and does not log in: [`Access::login`] and [`Access::token`] are for each request. Needs
+    /// the runtime it will run on to be entered.
+    ///
+    /// It is put together here because the library's own knows login programs and their JSONPath, a megabyte that is
+    /// never used.
     pub(super) fn client(&self, connect: Duration) -> Outcome<Client> {
-        let mut config = self.config.clone();
-        config.default_retry = false;
-        config.connect_timeout = Some(connect);
-        Client::try_from(config).map_err(|cause| {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(connect));
+        let connector = self.config.rustls_https_connector_with_connector(connector);
+        let connector = connector.map_err(|cause| {
             if let kube::Error::InferKubeconfig(cause) = cause {
                 return unreadable(&self.source, cause);
             }
-            Fault::new(FaultKind::Config, format!("cannot log in with what {:?} holds", self.source))
-                .because(cause)
-                .remedy("correct certificates, key or token")
-        })
+            self.unusable().because(cause)
+        })?;
+        let service = legacy::Client::builder(TokioExecutor::new()).build(connector);
+        let service = self.config.base_uri_layer().layer(service);
+        Ok(Client::new(service, self.config.default_namespace.clone()))
+    }
+
+    /// The header that logs a request in, where that is neither a certificate nor a token in a file.
+    pub(super) fn login(&self) -> Outcome<Option<HeaderValue>> {
+        let AuthInfo { token, username, password, .. } = &self.config.auth_info;
+        let text = match (token, username, password) {
+            (Some(token), ..) => format!("Bearer {}", token.expose_secret().trim()),
+            (None, Some(name), Some(password)) => {
+                format!("Basic {}", STANDARD.encode(format!("{name}:{}", password.expose_secret())))
+            }
+            (None, ..) => return Ok(None),
+        };
+        // The library's words may quote what it could not use.
+        let mut value = HeaderValue::try_from(text).map_err(|_| self.unusable())?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    fn unusable(&self) -> Fault {
+        Fault::new(FaultKind::Config, format!("cannot log in with what {:?} holds", self.source))
+            .remedy("correct certificates, key or token")
     }
 }
 

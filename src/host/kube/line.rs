@@ -59,6 +59,7 @@ pub(super) struct Answer {
 pub(super) struct Line {
     reactor: Reactor,
     client: Client,
+    login: Option<HeaderValue>,
     token: Option<PathBuf>,
     server: String,
     budget: Budget,
@@ -101,8 +102,17 @@ impl Line {
         drop(rustls::crypto::ring::default_provider().install_default());
         let reactor = Reactor::new()?;
         let client = reactor.within(|| access.client(budget.one_try))??;
+        let login = access.login()?;
         let server = access.config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        Ok(Self { reactor, client, token: access.token, server, budget, left: Mutex::new(budget.whole) })
+        Ok(Self {
+            reactor,
+            client,
+            login,
+            token: access.token,
+            server,
+            budget,
+            left: Mutex::new(budget.whole),
+        })
     }
 
     /// Asks until there is an answer that asking again would not change.
@@ -184,8 +194,8 @@ impl Line {
             .uri(&ask.path)
             .header(ACCEPT, ask.accept)
             .header(USER_AGENT, concat!("manifold/", env!("CARGO_PKG_VERSION")));
-        if let Some(token) = self.token()? {
-            request = request.header(AUTHORIZATION, token);
+        if let Some(login) = self.token()?.or_else(|| self.login.clone()) {
+            request = request.header(AUTHORIZATION, login);
         }
         let body = match &ask.content {
             None => Body::empty(),

@@ -21,6 +21,8 @@ fn attachment(ifname: &str, config: &str) -> Attachment {
         args: Default::default(),
         capabilities: Object::default(),
         routing: Routing::default(),
+        device: None,
+        device_file: None,
     }
 }
 

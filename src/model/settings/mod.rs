@@ -7,7 +7,7 @@ mod policy;
 use std::path::PathBuf;
 
 pub use logging::{Level, LogFile, Logging};
-pub use places::{BIN_DIR, CACHE_DIR, NETWORKS_DIR, Places, STATE_DIR};
+pub use places::{BIN_DIR, CACHE_DIR, DEVICE_INFO_DIR, KUBELET_DIR, NETWORKS_DIR, Places, STATE_DIR};
 pub use policy::Policy;
 use serde::Deserialize;
 use serde_json::value::RawValue;

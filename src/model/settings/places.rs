@@ -15,6 +15,11 @@ pub const NETWORKS_DIR: &str = "/etc/cni/multus/net.d";
 pub const CACHE_DIR: &str = "/var/lib/cni/multus";
 /// Where records are kept.
 pub const STATE_DIR: &str = "/var/lib/cni/manifold";
+/// Where device plugins and CNI plugins leave what is known of devices (Device Information Specification, section 3).
+pub const DEVICE_INFO_DIR: &str = "/var/run/k8s.cni.cncf.io/devinfo";
+/// The kubelet's own directory.
+pub const KUBELET_DIR: &str = "/var/lib/kubelet";
+
 /// Where things are on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
@@ -26,6 +31,10 @@ pub struct Places {
     pub cache_dir: PathBuf,
     /// Directory of records; key `stateDir`.
     pub state_dir: PathBuf,
+    /// Directory of what is known of devices; key `deviceInfoDir`.
+    pub device_info_dir: PathBuf,
+    /// The kubelet's directory, with its socket and its checkpoint; key `kubeletDir`.
+    pub kubelet_dir: PathBuf,
 }
 
 impl Default for Places {
@@ -35,6 +44,8 @@ impl Default for Places {
             networks_dir: NETWORKS_DIR.into(),
             cache_dir: CACHE_DIR.into(),
             state_dir: STATE_DIR.into(),
+            device_info_dir: DEVICE_INFO_DIR.into(),
+            kubelet_dir: KUBELET_DIR.into(),
         }
     }
 }
@@ -45,6 +56,8 @@ struct Keys {
     confdir: Option<PathBuf>,
     cnidir: Option<PathBuf>,
     statedir: Option<PathBuf>,
+    deviceinfodir: Option<PathBuf>,
+    kubeletdir: Option<PathBuf>,
 }
 
 impl Places {
@@ -60,6 +73,8 @@ impl Places {
             networks_dir: absolute("confDir", keys.confdir, standard.networks_dir)?,
             cache_dir: absolute("cniDir", keys.cnidir, standard.cache_dir)?,
             state_dir: absolute("stateDir", keys.statedir, standard.state_dir)?,
+            device_info_dir: absolute("deviceInfoDir", keys.deviceinfodir, standard.device_info_dir)?,
+            kubelet_dir: absolute("kubeletDir", keys.kubeletdir, standard.kubelet_dir)?,
         })
     }
 

@@ -16,6 +16,8 @@ fn attachment(role: Role) -> Attachment {
         args: Default::default(),
         capabilities: Object::default(),
         routing: Default::default(),
+        device: None,
+        device_file: None,
     }
 }
 

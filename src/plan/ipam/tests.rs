@@ -36,6 +36,8 @@ impl Case {
             args: Default::default(),
             capabilities: Object::default(),
             routing: Default::default(),
+            device: None,
+            device_file: None,
         })
     }
 

@@ -1,0 +1,125 @@
+//! The kubelet's PodResources API, version 1, over its socket.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio::runtime::Builder;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tower::service_fn;
+
+use super::api::pod_resources_lister_client::PodResourcesListerClient;
+use super::api::{GetPodResourcesRequest, ListPodResourcesRequest, PodResources};
+use crate::model::device::Portion;
+use crate::model::fault::{Fault, FaultKind, Outcome};
+use crate::model::pod::PodName;
+
+/// How long the kubelet may take in all. It answers from memory; what takes time is its limit of requests.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Longest answer read, in bytes: a node of 500 pods with hundreds of devices fills less.
+const MAX_ANSWER: usize = 16 << 20;
+/// Pause after the first refusal for too many requests; each further one is twice as long. The kubelet serves 100
+/// requests per second.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The devices of a pod by container, containers in their order.
+///
+/// # Errors
+/// [`FaultKind::Absent`]: nobody listens there. Others: the kubelet refused, or did not answer in time.
+pub(super) fn portions(socket: &Path, pod: &PodName) -> Outcome<Vec<Portion>> {
+    let failed = |kind: FaultKind| {
+        Fault::new(kind, format!("cannot ask the kubelet at {socket:?}"))
+            .remedy("start the kubelet, or correct \"kubeletDir\"")
+    };
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = runtime.map_err(|cause| failed(FaultKind::Io).because(cause))?;
+    let answer = runtime.block_on(async {
+        let deadline = Instant::now() + LIMIT;
+        timeout_at(deadline, ask(socket.to_owned(), pod)).await
+    });
+    match answer {
+        Ok(Ok(found)) => Ok(found.map(of_containers).unwrap_or_default()),
+        Ok(Err(Refusal::Nobody(cause))) => Err(failed(FaultKind::Absent).because(cause)),
+        Ok(Err(Refusal::Words(status))) => {
+            let words: String = status.message().chars().take(300).collect();
+            Err(failed(FaultKind::TryLater)
+                .because(format!("it answers {:?}: {words}", status.code()))
+                .remedy("look at the kubelet's log"))
+        }
+        Err(_) => Err(failed(FaultKind::TimedOut).because(format!("no answer within {} s", LIMIT.as_secs()))),
+    }
+}
+
+enum Refusal {
+    /// No kubelet listens.
+    Nobody(String),
+    /// Its own.
+    Words(Status),
+}
+
+async fn ask(socket: PathBuf, pod: &PodName) -> Result<Option<PodResources>, Refusal> {
+    // The address is that of the connector; this one only fills the header.
+    let endpoint = Endpoint::from_static("http://localhost");
+    let connector = service_fn(move |_| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    });
+    let channel = endpoint.connect_with_connector(connector).await.map_err(|cause| {
+        let cause = std::error::Error::source(&cause).map_or_else(|| cause.to_string(), ToString::to_string);
+        Refusal::Nobody(cause)
+    })?;
+    let mut client = PodResourcesListerClient::new(channel).max_decoding_message_size(MAX_ANSWER);
+    let mut pause = PAUSE;
+    loop {
+        match once(&mut client, pod).await {
+            Err(status) if status.code() == Code::ResourceExhausted => {
+                sleep(pause).await;
+                pause = pause.saturating_mul(2);
+            }
+            other => return other.map_err(Refusal::Words),
+        }
+    }
+}
+
+/// The pod alone where the kubelet can do that, else out of all.
+async fn once(
+    client: &mut PodResourcesListerClient<Channel>,
+    pod: &PodName,
+) -> Result<Option<PodResources>, Status> {
+    let request = GetPodResourcesRequest { pod_name: pod.name.clone(), pod_namespace: pod.namespace.clone() };
+    match client.get(request).await {
+        Ok(answer) => Ok(answer.into_inner().pod_resources),
+        Err(status) if status.code() == Code::ResourceExhausted => Err(status),
+        // An old kubelet does not know it, or has it switched off and says so in words only; one that does not find the
+        // pod has words only, too.
+        Err(_) => {
+            let all = client.list(ListPodResourcesRequest {}).await?.into_inner().pod_resources;
+            Ok(all.into_iter().find(|one| (&one.name, &one.namespace) == (&pod.name, &pod.namespace)))
+        }
+    }
+}
+
+/// Devices whose names cannot be one are passed over: no network could be given them.
+fn of_containers(pod: PodResources) -> Vec<Portion> {
+    let mut portions: Vec<Portion> = Vec::new();
+    for container in pod.containers {
+        for told in container.devices {
+            let Ok(resource) = told.resource_name.parse() else { continue };
+            let devices = told.device_ids.iter().filter_map(|id| id.parse().ok());
+            let same = |one: &&mut Portion| one.container == container.name && one.resource == resource;
+            match portions.iter_mut().find(same) {
+                Some(portion) => portion.devices.extend(devices),
+                None => portions.push(Portion {
+                    container: container.name.clone(),
+                    devices: devices.collect(),
+                    resource,
+                    shown: None,
+                }),
+            }
+        }
+    }
+    portions
+}
