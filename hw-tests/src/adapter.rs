@@ -40,8 +40,7 @@ impl Adapter {
         Program::new(["ip", "link", "set", &pf, "up"]).output()?;
         let mut adapter = Self { pf, device, vfs: Vec::new() };
         adapter.vfs = adapter.addresses();
-        let fresh = adapter.vfs.len() == ROOM && (0..ROOM).all(|number| adapter.is_unused(number));
-        if !fresh {
+        if adapter.vfs.len() != ROOM || !adapter.is_unused()? {
             adapter.remake()?;
         }
         adapter.vfs.truncate(count);
@@ -71,15 +70,21 @@ impl Adapter {
         links.map(|link| link.file_name().unwrap_or_default().to_string_lossy().into_owned()).collect()
     }
 
-    /// Whether a virtual function is as it is made.
-    fn is_unused(&self, number: usize) -> bool {
-        let Ok(Ok(picture)) = Node::of_machine().map(|node| self.picture(&node, number)) else {
-            return false;
+    /// Whether all virtual functions are as they are made.
+    fn is_unused(&self) -> Outcome<bool> {
+        let new = |settings: &Value| {
+            let has = |key: &str, value: Value| settings.pointer(key).is_none_or(|found| *found == value);
+            let checks = has("/spoofchk", json!(true)) && has("/trust", json!(false));
+            checks && has("/vlan_list/0/vlan", json!(0)) && has("/rate/max_tx", json!(0))
         };
-        let has = |key: &str, value: Value| picture.settings.pointer(key).is_none_or(|found| *found == value);
-        let settings = has("/vlan_list/0/vlan", json!(0)) && has("/spoofchk", json!(true));
-        let more = has("/trust", json!(false)) && has("/rate/max_tx", json!(0));
-        settings && more && !picture.up && picture.alias.is_empty() && picture.port != IFNAME
+        let links = Node::of_machine()?.own.links()?;
+        let idle = |port: &str| {
+            let link = links.iter().find(|link| link.name() == port);
+            link.is_some_and(|link| !link.is_up() && link.alias().is_empty() && port != IFNAME)
+        };
+        let ports: Outcome<Vec<String>> = (0..ROOM).map(|number| self.port(number)).collect();
+        let idle = ports.is_ok_and(|ports| ports.iter().all(|port| idle(port)));
+        Ok(idle && self.all_settings()?.iter().all(new))
     }
 
     /// Its PCI address.
@@ -115,11 +120,8 @@ impl Adapter {
     /// # Errors
     /// `ip` failed, or does not describe it.
     pub(crate) fn settings(&self, number: usize) -> Outcome<Value> {
-        let printed = Program::new(["ip", "-details", "-json", "link", "show", &self.pf]).output()?;
-        let all: Value =
-            serde_json::from_str(&printed).map_err(Trouble::doing("cannot read what ip printed"))?;
-        let vfs = all.pointer("/0/vfinfo_list").and_then(Value::as_array).cloned().unwrap_or_default();
-        let found = vfs.into_iter().find(|vf| vf.get("vf").and_then(Value::as_u64) == Some(number as u64));
+        let all = self.all_settings()?;
+        let found = all.into_iter().find(|vf| vf.get("vf").and_then(Value::as_u64) == Some(number as u64));
         let mut found =
             found.ok_or_else(|| Trouble::new(format!("{:?} says nothing of VF {number}", self.pf)))?;
         // Counters are no settings.
@@ -127,6 +129,13 @@ impl Adapter {
             keys.remove("stats");
         }
         Ok(found)
+    }
+
+    fn all_settings(&self) -> Outcome<Vec<Value>> {
+        let printed = Program::new(["ip", "-details", "-json", "link", "show", &self.pf]).output()?;
+        let all: Value =
+            serde_json::from_str(&printed).map_err(Trouble::doing("cannot read what ip printed"))?;
+        Ok(all.pointer("/0/vfinfo_list").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 
     /// Makes a setting of a virtual function by hand.

@@ -21,7 +21,7 @@ const QEMU: (&str, &str) = ("qemu-system-x86", "qemu-system-x86_64");
 const QEMU_SINCE: u32 = 8;
 
 /// How long booting and all cases may take together, in seconds.
-const LIMIT: &str = "240";
+const LIMIT: &str = "480";
 
 /// Runs QEMU out of the folder that its packages were unpacked into.
 const WRAPPER: &str = r#"#!/bin/sh
