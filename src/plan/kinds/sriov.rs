@@ -410,3 +410,6 @@ fn no_port(vf: PciAddress, driver: Option<&str>) -> Fault {
         .remedy("bind the adapter's VF driver, or set \"bindDriver\" to \"vfio-pci\""),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! What is done to the interface of a virtual function, on this kernel: a veth plays the interface, a recorded tree of
+//! devices the adapter. What only a real adapter can show is tried in the emulated machine (`hw-tests`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test may panic"
+)]
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "common/scene.rs"]
+mod scene;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::Pod;
+use manifold::engine::Node;
+use manifold::engine::add::{Attached, add};
+use manifold::engine::check::check;
+use manifold::engine::del::{Detach, Unrecorded, del};
+use manifold::engine::scope::Scope;
+use manifold::host::exec::Plugins;
+use manifold::host::hands::HostHands;
+use manifold::host::journal::FileJournal;
+use manifold::host::netlink::device::{self, Device};
+use manifold::host::netlink::{Socket, Sockets};
+use manifold::host::netns::Netns;
+use manifold::host::probe::HostProbe;
+use manifold::host::sysfs::Sysfs;
+use manifold::host::vf_registry::VfRegistry;
+use manifold::model::fault::Outcome;
+use manifold::model::{Attachment, FaultKind, Network, Object, Owner, Role};
+use scene::{Scene, ip};
+use serde_json::{Value, json};
+
+const VF: &str = "0000:01:10.0";
+const PF: &str = "0000:01:00.0";
+
+/// A node with the interface `vf0`, and a tree of devices in which it is that of a VF.
+struct Stage {
+    scene: Scene,
+    pod: Pod,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let scene = Scene::new();
+        ip("link add vf0 type veth peer name wire");
+        let pod = scene.node.pod().unwrap();
+        let stage = Self { scene, pod };
+        stage.folder(&format!("bus/pci/devices/{VF}/net/vf0"));
+        stage
+    }
+
+    /// Adds a PF with the interface `pf0`, whose adapter is in mode `switchdev`.
+    fn with_pf(self) -> Self {
+        ip("link add pf0 type veth peer name far");
+        self.folder(&format!("bus/pci/devices/{PF}/net/pf0"));
+        let link = |at: String, to: &str| symlink(to, self.sys().join(at)).unwrap();
+        link(format!("bus/pci/devices/{VF}/physfn"), &format!("../{PF}"));
+        link(format!("bus/pci/devices/{PF}/virtfn3"), &format!("../{VF}"));
+        for (name, port) in [("pf0", "p0"), ("rep3", "pf0vf3")] {
+            self.folder(&format!("class/net/{name}"));
+            fs::write(self.sys().join(format!("class/net/{name}/phys_switch_id")), "98039b0003a2b4e4\n")
+                .unwrap();
+            fs::write(self.sys().join(format!("class/net/{name}/phys_port_name")), port).unwrap();
+        }
+        self
+    }
+
+    fn sys(&self) -> std::path::PathBuf {
+        self.scene.path("sys")
+    }
+
+    fn folder(&self, path: &str) {
+        fs::create_dir_all(self.sys().join(path)).unwrap();
+    }
+
+    /// Works with the node as one call of the program does.
+    fn call<T>(&self, work: impl FnOnce(&Node<'_>) -> T) -> T {
+        let (sysfs, registry) = (Sysfs::at(self.sys()), VfRegistry::at(self.scene.path("sriov")));
+        let sockets = Rc::new(Sockets::default());
+        let plugins = Rc::new(Plugins::new(Vec::new(), Vec::new(), Duration::from_secs(1)));
+        let probe = HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins))
+            .with_devices(sysfs.clone(), registry.clone());
+        let hands = HostHands::new(sockets, plugins, &self.scene.path("cache")).with_devices(sysfs, registry);
+        let journal = FileJournal::new(self.scene.path("state"));
+        work(&Node { probe: &probe, hands: &hands, journal: &journal })
+    }
+
+    fn attachment(&self, keys: Value) -> Attachment {
+        let mut conf = json!({"cniVersion": "1.1.0", "name": "fast", "type": "sriov", "deviceID": VF,
+            "ipam": {"type": "static", "addresses": [{"address": "10.5.0.7/24"}]}});
+        conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        Attachment {
+            owner: Owner { container: "pod-1".parse().unwrap(), ifname: "net1".parse().unwrap() },
+            netns: Some(self.pod.path().clone()),
+            role: Role::Additional,
+            standalone: None,
+            in_place: false,
+            label: "fast".to_owned(),
+            network: Network::parse(conf.to_string().as_bytes(), None).unwrap(),
+            args: Default::default(),
+            capabilities: Object::default(),
+            routing: Default::default(),
+        }
+    }
+
+    fn add(&self, keys: Value) -> Outcome<Attached> {
+        let attachment = self.attachment(keys);
+        self.call(|node| add(node, vec![attachment])).map(|mut made| made.remove(0))
+    }
+
+    fn del(&self) -> Outcome<()> {
+        let container = "pod-1".parse().unwrap();
+        let detach = Detach {
+            container: &container,
+            scope: Scope::Own,
+            configured: &Vec::new,
+            netns: None,
+            unrecorded: Unrecorded::Skip,
+        };
+        self.call(|node| del(node, &detach)).map(drop)
+    }
+
+    fn on_host(&self) -> Option<Device> {
+        device::by_name(&mut Socket::open().unwrap(), "vf0").unwrap()
+    }
+
+    fn in_pod(&self) -> Vec<Device> {
+        let netns = Netns::open(self.pod.path()).unwrap().unwrap();
+        let mut links = device::all(&mut netns.socket().unwrap()).unwrap();
+        links.retain(|link| link.name != "lo");
+        links
+    }
+
+    fn account(&self) -> Option<String> {
+        fs::read_to_string(self.scene.path("sriov").join("pci").join(VF)).ok()
+    }
+}
+
+#[test]
+fn a_vf_without_a_pf_is_moved_and_comes_back_as_it_was() {
+    let stage = Stage::new();
+    ip("link property add dev vf0 altname net1");
+    let before = stage.on_host().unwrap();
+
+    let made = stage.add(json!({"mac": "02:aa:00:00:00:01", "mtu": 1400, "allmulti": true})).unwrap();
+
+    let [there] = stage.in_pod().try_into().unwrap();
+    assert_eq!((there.name.as_str(), there.mtu, there.up, there.allmulti), ("net1", 1400, true, true));
+    assert_eq!(there.mac.unwrap().to_string(), "02:aa:00:00:00:01");
+    assert_eq!(there.alias, "manifold:pod-1/net1 was vf0");
+    assert_eq!(stage.account().as_deref(), Some(stage.pod.path().as_str()));
+    let told = &made.result.interfaces[0];
+    assert_eq!((told.name.as_str(), told.pci_id.as_str(), told.mtu), ("net1", VF, Some(1400)));
+    stage.call(|node| check(node, &"pod-1".parse().unwrap(), &Scope::Own, &[])).unwrap();
+
+    stage.del().unwrap();
+
+    assert_eq!(stage.on_host().unwrap(), before);
+    assert_eq!((stage.in_pod(), stage.account()), (Vec::new(), None));
+    stage.del().unwrap();
+    assert_eq!(stage.on_host().unwrap(), before);
+}
+
+#[test]
+fn a_vf_that_the_pod_renamed_and_built_upon_comes_back() {
+    let stage = Stage::new();
+    let before = stage.on_host().unwrap();
+    stage.add(json!({})).unwrap();
+    stage.pod.inside(|| {
+        ip("link add upper link net1 type macvlan");
+        ip("link set net1 down");
+        ip("link set net1 name mine");
+    });
+
+    stage.del().unwrap();
+
+    assert_eq!((stage.on_host().unwrap(), stage.in_pod()), (before, Vec::new()));
+}
+
+#[test]
+fn a_link_of_the_pods_own_is_not_touched() {
+    let stage = Stage::new();
+    let before = stage.on_host().unwrap();
+    stage.pod.inside(|| ip("link add net1 type veth peer name other"));
+    let own = stage.in_pod();
+
+    assert_eq!(stage.add(json!({})).unwrap_err().kind(), FaultKind::Exists);
+
+    assert_eq!((stage.on_host().unwrap(), stage.in_pod(), stage.account()), (before, own, None));
+}
+
+#[test]
+fn a_vf_that_another_program_gave_away_is_left_alone() {
+    let stage = Stage::new();
+    let other = stage.scene.node.pod().unwrap();
+    let account = stage.scene.path("sriov").join("pci");
+    fs::create_dir_all(&account).unwrap();
+    fs::write(account.join(VF), other.path().as_str()).unwrap();
+
+    assert_eq!(stage.add(json!({})).unwrap_err().kind(), FaultKind::TryLater);
+    assert_eq!(stage.account().as_deref(), Some(other.path().as_str()));
+
+    // A namespace that is gone has nothing.
+    drop(other);
+    stage.add(json!({})).unwrap();
+    // Given to another pod meanwhile, by a program that we know nothing of.
+    let next = stage.scene.node.pod().unwrap();
+    fs::write(account.join(VF), next.path().as_str()).unwrap();
+    let there = stage.in_pod();
+    stage.del().unwrap();
+    assert_eq!((stage.in_pod(), stage.account().as_deref()), (there, Some(next.path().as_str())));
+}
+
+#[test]
+fn what_a_pf_refuses_undoes_the_rest() {
+    let stage = Stage::new().with_pf();
+    let before = stage.on_host().unwrap();
+
+    let fault = stage.add(json!({"mac": "02:aa:00:00:00:02", "vlan": 7})).unwrap_err();
+
+    // A veth has no VFs.
+    assert_eq!(fault.kind(), FaultKind::Kernel);
+    assert!(fault.to_string().contains("the PF of VF 0000:01:10.0 refuses"), "{fault}");
+    assert_eq!((stage.on_host().unwrap(), stage.in_pod(), stage.account()), (before, Vec::new(), None));
+}
+
+#[test]
+fn a_representor_is_told_of() {
+    let stage = Stage::new().with_pf();
+
+    let result = stage.add(json!({})).unwrap().result;
+
+    let names: Vec<(&str, &str)> =
+        result.interfaces.iter().map(|i| (i.name.as_str(), i.sandbox.as_str())).collect();
+    assert_eq!(names, [("net1", stage.pod.path().as_str()), ("rep3", "")]);
+    assert_eq!(result.ips[0].interface, Some(0));
+    stage.del().unwrap();
+}
+
+#[test]
+fn what_the_host_needs_is_not_taken() {
+    let stage = Stage::new();
+    ip("link set wire up");
+    ip("link set vf0 up");
+    ip("address add 10.66.0.1/24 dev vf0");
+
+    let fault = stage.add(json!({})).unwrap_err();
+
+    assert_eq!(fault.kind(), FaultKind::Exists);
+    assert!(fault.to_string().contains("10.66.0.1/24"), "{fault}");
+    assert!(stage.on_host().unwrap().up);
+}
+
+#[test]
+fn del_succeeds_when_the_device_is_gone() {
+    let stage = Stage::new();
+    stage.add(json!({})).unwrap();
+    fs::remove_dir_all(stage.sys()).unwrap();
+    stage.pod.inside(|| ip("link delete net1"));
+
+    stage.del().unwrap();
+
+    assert_eq!(stage.account(), None);
+    assert!(!Path::new(&stage.scene.path("state")).join("records/pod-1/net1.json").exists());
+}
