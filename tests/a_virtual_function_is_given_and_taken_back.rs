@@ -110,6 +110,8 @@ impl Stage {
             args: Default::default(),
             capabilities: Object::default(),
             routing: Default::default(),
+            device: None,
+            device_file: None,
         }
     }
 
@@ -238,12 +240,17 @@ fn what_a_pf_refuses_undoes_the_rest() {
 fn a_representor_is_told_of() {
     let stage = Stage::new().with_pf();
 
-    let result = stage.add(json!({})).unwrap().result;
+    let Attached { result, device_info, .. } = stage.add(json!({})).unwrap();
 
     let names: Vec<(&str, &str)> =
         result.interfaces.iter().map(|i| (i.name.as_str(), i.sandbox.as_str())).collect();
     assert_eq!(names, [("net1", stage.pod.path().as_str()), ("rep3", "")]);
     assert_eq!(result.ips[0].interface, Some(0));
+    assert_eq!(
+        serde_json::to_value(device_info).unwrap(),
+        json!({"type": "pci", "version": "1.1.0", "pci": {"pci-address": VF, "pf-pci-address": PF,
+            "representor-device": "rep3"}})
+    );
     stage.del().unwrap();
 }
 

@@ -40,6 +40,21 @@ pub(super) fn collect(step: &DeviceInfoStep) -> Option<DeviceInfo> {
     Some(completed(info, Path::new(PCI)))
 }
 
+/// One description out of what stands in the file and what a Kind has learnt: what the file leaves open is filled in.
+pub(super) fn joined(written: Option<DeviceInfo>, learnt: Option<DeviceInfo>) -> Option<DeviceInfo> {
+    match (written, learnt) {
+        (Some(mut written), Some(learnt)) => {
+            if let (Device::Pci(pci), Device::Pci(more)) = (&mut written.device, learnt.device) {
+                fill(&mut pci.pf_pci_address, || Some(more.pf_pci_address));
+                fill(&mut pci.rdma_device, || Some(more.rdma_device));
+                fill(&mut pci.representor_device, || Some(more.representor_device));
+            }
+            Some(written)
+        }
+        (written, learnt) => written.or(learnt),
+    }
+}
+
 /// Removes the attachment's file.
 pub(super) fn remove(step: &DeviceInfoStep) -> Outcome<()> {
     match fs::remove_file(&step.file) {
@@ -155,6 +170,19 @@ mod tests {
         let path = step.source.as_ref().unwrap();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn what_a_kind_has_learnt_fills_what_the_file_leaves_open() {
+        let pci = |vhost_net: &str, representor_device: &str| {
+            let (vhost_net, representor_device) = (vhost_net.to_owned(), representor_device.to_owned());
+            DeviceInfo::new(Device::Pci(Pci { vhost_net, representor_device, ..Pci::default() }))
+        };
+        let (written, learnt) = (pci("/dev/vhost-net", ""), pci("", "rep3"));
+
+        assert_eq!(joined(Some(written.clone()), Some(learnt.clone())), Some(pci("/dev/vhost-net", "rep3")));
+        assert_eq!(joined(Some(written.clone()), None), Some(written));
+        assert_eq!(joined(None, Some(learnt.clone())), Some(learnt));
     }
 
     #[test]

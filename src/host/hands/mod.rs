@@ -94,7 +94,8 @@ impl Hands for HostHands {
             Step::DeviceFile(step) => device_info::prepare(step),
             Step::DeviceInfo(step) => {
                 // A Kind that made the device knows it best.
-                progress.device_info = progress.device_info.take().or_else(|| device_info::collect(step));
+                progress.device_info =
+                    device_info::joined(device_info::collect(step), progress.device_info.take());
                 Ok(())
             }
             Step::Cache(step) => {

@@ -12,6 +12,7 @@ use crate::host::netlink::Request;
 use crate::host::netlink::device::{self, Change};
 use crate::host::netlink::socket::Refusal;
 use crate::host::vf_registry::Holder;
+use crate::model::device_info::{Device, DeviceInfo, Pci};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::result::Interface;
 use crate::model::{FaultKind, IfName, MacAddr, NetnsPath, PciAddress};
@@ -55,6 +56,7 @@ impl VfHands {
             }
         }
         tell(place, take, progress);
+        progress.device_info = Some(describe(take));
         Ok(())
     }
 
@@ -179,6 +181,17 @@ fn tell(Place { netns, ifname }: Place<'_>, take: &VfTake, progress: &mut Progre
     result
         .interfaces
         .extend(representor.map(|name| Interface { name: name.clone(), ..Interface::default() }));
+}
+
+/// What pods are told of the device.
+fn describe(take: &VfTake) -> DeviceInfo {
+    DeviceInfo::new(Device::Pci(Pci {
+        pci_address: take.vf.to_string(),
+        pf_pci_address: take.pf.as_ref().map(|pf| pf.pci.to_string()).unwrap_or_default(),
+        representor_device: take.representor.clone().unwrap_or_default(),
+        rdma_device: take.rdma_device.clone().unwrap_or_default(),
+        vhost_net: String::new(),
+    }))
 }
 
 fn held(vf: PciAddress, netns: &NetnsPath) -> Fault {

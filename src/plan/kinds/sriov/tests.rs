@@ -21,6 +21,8 @@ fn attachment(keys: Value) -> Attachment {
         args: Default::default(),
         capabilities: Object::default(),
         routing: Default::default(),
+        device: None,
+        device_file: None,
     }
 }
 
@@ -74,10 +76,9 @@ fn steps(keys: Value, seen: VfFacts) -> Outcome<Vec<Step>> {
 
 fn take(keys: Value, seen: VfFacts) -> VfTake {
     let steps = steps(keys, seen).unwrap();
-    let found = steps.into_iter().find_map(|step| match step {
-        Step::Vf(VfStep::Take(take)) => Some(*take),
-        _ => None,
-    });
+    let found = steps
+        .into_iter()
+        .find_map(|step| if let Step::Vf(VfStep::Take(take)) = step { Some(*take) } else { None });
     found.unwrap()
 }
 
