@@ -1,11 +1,14 @@
 //! What a pod gets.
 
+use std::ffi::OsString;
 use std::thread;
 
 use serde_json::{Value, json};
 
 use super::{NEEDS, Stage};
+use crate::adapter::await_that;
 use crate::catalogue::{Case, HoldsFor};
+use crate::need::Need;
 use crate::plugin::{Attachment, IFNAME, Subject, addresses_in};
 use crate::trouble::{Outcome, Trouble, equal, holds};
 
@@ -58,6 +61,20 @@ pub(super) const CASES: &[Case] = &[
         needs: NEEDS,
         holds_for: HoldsFor::Manifold,
         run: seven_at_once,
+    },
+    Case {
+        name: "pods_on_vfs_of_one_vlan_reach_each_other",
+        proves: "real frames: two VFs in VLAN 100 reach each other, and one in VLAN 200 reaches neither",
+        needs: NEEDS,
+        holds_for: HoldsFor::Manifold,
+        run: vlans_are_apart,
+    },
+    Case {
+        name: "a_vf_takes_few_messages",
+        proves: "six netlink messages attach a VF without settings and five detach it; nine and eight with every setting",
+        needs: &[Need::SriovAdapter, Need::Program("strace")],
+        holds_for: HoldsFor::Manifold,
+        run: few_messages,
     },
     Case {
         name: "check_sees_what_a_vf_has_lost",
@@ -250,6 +267,50 @@ fn at_once(
         let threads: Vec<_> = all.iter().map(|one| scope.spawn(|| call(one))).collect();
         threads.into_iter().map(|thread| thread.join().map_err(|_| Trouble::new("a call died"))?).collect()
     })
+}
+
+fn vlans_are_apart(subject: &Subject) -> Outcome<()> {
+    let stage = Stage::new(3)?;
+    let pods = (0..3).map(|n| stage.node.netns(&format!("pod{n}"))).collect::<Outcome<Vec<_>>>()?;
+    for ((number, pod), vlan) in pods.iter().enumerate().zip([100, 100, 200]) {
+        let address =
+            json!({"type": "static", "addresses": [{"address": format!("10.88.0.{}/24", number + 1)}]});
+        let keys = json!({"vlan": vlan, "mac": format!("02:aa:00:00:02:{number:02x}"), "ipam": address});
+        Attachment::new(subject, &stage.node, pod, stage.config_of(number, keys)).add()?;
+    }
+    let [first, second, third] = pods.as_slice() else { return Err(Trouble::new("there are three pods")) };
+    // Carrier comes a while after the interface is up.
+    await_that("a pod on the same VLAN does not answer", || first.reaches("10.88.0.2").unwrap_or_default())?;
+    holds(second.reaches("10.88.0.1")?, "the way back is another")?;
+    holds(!third.reaches("10.88.0.1")?, "VLAN 200 reaches VLAN 100")?;
+    for (number, pod) in pods.iter().enumerate() {
+        Attachment::new(subject, &stage.node, pod, stage.config_of(number, json!({}))).del(None)?;
+    }
+    Ok(())
+}
+
+fn few_messages(subject: &Subject) -> Outcome<()> {
+    let stage = Stage::new(1)?;
+    let every = json!({"mac": "02:aa:00:00:00:40", "vlan": 60, "spoofchk": "off", "trust": "on"});
+    for (keys, wanted) in [(json!({}), (6, 5)), (every, (9, 8))] {
+        let mut config = stage.config(keys);
+        config.as_object_mut().map(|keys| keys.remove("ipam"));
+        let attachment = Attachment::new(subject, &stage.node, &stage.pod, config);
+        let counted = (messages(&attachment, "ADD")?, messages(&attachment, "DEL")?);
+        equal("the messages of ADD and DEL", counted, wanted)?;
+    }
+    Ok(())
+}
+
+/// How many datagrams a call sends to the kernel.
+fn messages(attachment: &Attachment<'_>, command: &str) -> Outcome<usize> {
+    let trace = attachment.node.path("trace");
+    let program = attachment.subject.program(&attachment.config);
+    let words = ["strace", "-f", "-qq", "-e", "trace=sendto", "-o"].map(OsString::from);
+    let words = words.into_iter().chain([trace.clone().into_os_string(), program.into_os_string()]);
+    attachment.program(command, words, None).output()?;
+    let text = std::fs::read_to_string(&trace).map_err(Trouble::doing("cannot read the trace"))?;
+    Ok(text.lines().filter(|line| line.contains("sendto(")).count())
 }
 
 fn check_sees_a_loss(subject: &Subject) -> Outcome<()> {

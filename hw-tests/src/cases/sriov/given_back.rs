@@ -67,6 +67,13 @@ pub(super) const CASES: &[Case] = &[
         run: in_use,
     },
     Case {
+        name: "a_vf_comes_back_under_a_pf_in_another_namespace",
+        proves: "the PF's interface is moved away before DEL: settings are restored where it is",
+        needs: NEEDS,
+        holds_for: HoldsFor::Manifold,
+        run: pf_away_at_del,
+    },
+    Case {
         name: "a_pf_in_another_namespace_is_named",
         proves: "the refusal says that the PF's interface is not in the host's namespace",
         needs: NEEDS,
@@ -240,6 +247,24 @@ fn in_use(subject: &Subject) -> Outcome<()> {
     enslaved?;
     let text = refusal?.text;
     holds(text.contains("hw-bridge"), format!("the bridge is not named: {text}"))
+}
+
+fn pf_away_at_del(subject: &Subject) -> Outcome<()> {
+    let stage = Stage::new(1)?;
+    let before = stage.picture()?;
+    let away = stage.node.netns("away")?;
+    let pf = &stage.adapter.pf;
+    let attachment = stage.attachment(subject, json!({"vlan": 33, "spoofchk": "off"}));
+    attachment.add()?;
+    stage.node.own.ip(&format!("link set {pf} netns {}", away.name))?;
+
+    let gone = attachment.del(None);
+
+    Program::new(["ip", "-n", &away.name, "link", "set", pf, "netns", "1"]).output()?;
+    stage.node.own.ip(&format!("link set {pf} up"))?;
+    gone?;
+    equal("the VF", stage.picture()?, before)?;
+    attachment.left_nothing()
 }
 
 fn pf_elsewhere(subject: &Subject) -> Outcome<()> {

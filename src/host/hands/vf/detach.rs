@@ -4,12 +4,11 @@ use std::os::fd::AsFd;
 
 use nix::libc;
 
-use super::settings::{Rest, Subject, at_pf, make, refused, settle};
+use super::settings::{Subject, make};
 use super::whereabouts::{Away, Whereabouts};
 use super::{VfHands, driver};
 use crate::engine::ports::Site;
 use crate::host::netlink::device::{self, Change, Device};
-use crate::host::netlink::vf::{self, SeenPf, Setting};
 use crate::host::netlink::{Request, Socket, link};
 use crate::host::netns::Netns;
 use crate::host::sysfs::Netdevs;
@@ -17,7 +16,7 @@ use crate::host::vf_registry::Holder;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, MacAddr, Owner};
 use crate::plan::mark::{Aliased, read_alias};
-use crate::plan::vf::{AddressLock, Driven, KernelVf, VfPort, VfSettings, VfTake};
+use crate::plan::vf::{Driven, KernelVf, VfPort, VfTake};
 
 /// What says that a VF was given to a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub(super) enum Proof {
 
 /// Whether a VF is still the one that was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Still {
+pub(super) enum Still {
     /// It is.
     Ours,
     /// Nobody can tell: it was made anew, or bound to another driver.
@@ -102,58 +101,6 @@ impl VfHands {
             }
             Netdevs::Elsewhere | Netdevs::None => Ok(None),
         }
-    }
-
-    /// Restores what the PF holds, and the interface, where they differ from what was.
-    fn restore_settings(
-        &self,
-        take: &VfTake,
-        still: Still,
-        port: Option<(&Device, &KernelVf)>,
-    ) -> Outcome<()> {
-        let (pf, guard) = match &take.pf {
-            None => (None, None),
-            // It may have another name now, and the VF another number.
-            Some(pf) => {
-                let number = self.sysfs.number(pf.pci, take.vf).unwrap_or(pf.number);
-                (self.ask_pf(pf.pci, number)?.map(|seen| (seen, number)), self.lock_pf(pf.pci)?)
-            }
-        };
-        let restoring = Restoring { take, still, pf, port };
-        let requests = restoring.requests();
-        let answers = self.sockets.host(|host| make(host, &requests))?;
-        drop(guard);
-        let faults = answers.into_iter().filter_map(|(subject, answer)| {
-            let refusal = answer.err()?;
-            let tolerable = restoring.tolerates(subject, refusal.errno);
-            (!tolerable).then(|| refused(subject, refusal, take.vf, restoring.is_pf_up()))
-        });
-        let fault = Fault::gather(faults);
-        let settled = self.settle_at_home(&restoring);
-        match fault {
-            Some(fault) => Err(fault.along_with(settled.err())),
-            None => settled,
-        }
-    }
-
-    /// Sees to it that VF and PF have their former addresses.
-    fn settle_at_home(&self, restoring: &Restoring<'_>) -> Outcome<()> {
-        let (Some((device, kernel)), true) = (restoring.port, restoring.changes_mac()) else { return Ok(()) };
-        if let Some(mac) = kernel.was.mac {
-            self.sockets.host(|host| settle(host, device.index, mac, Rest::Down))?;
-        }
-        let (Some(pf), Some(was)) = (&restoring.take.pf, restoring.take.was.mac) else { return Ok(()) };
-        let Some((_, number)) = restoring.pf else { return Ok(()) };
-        let Some(seen) = self.ask_pf(pf.pci, number)? else { return Ok(()) };
-        if seen.settings.as_ref().is_none_or(|settings| settings.mac == Some(was)) {
-            return Ok(());
-        }
-        // The VF has told its address, and the PF does not show it: so it had been set.
-        let back = VfSettings { mac: Some(was), ..VfSettings::default() };
-        let answers = self.sockets.host(|host| make(host, &at_pf(seen.index, number, &back)))?;
-        let refusal = answers.into_iter().find_map(|(subject, answer)| Some((subject, answer.err()?)));
-        refusal
-            .map_or(Ok(()), |(subject, refusal)| Err(refused(subject, refusal, restoring.take.vf, seen.up)))
     }
 
     /// Gives an interface that its driver has made anew the name and address it had.
@@ -235,7 +182,7 @@ pub(super) fn bring_home_by_alias(socket: &mut Socket, device: &Device, owner: &
 }
 
 /// Name, MTU and flags as they were, where they differ.
-fn home_change<'a>(device: &Device, was: &'a VfPort) -> Change<'a> {
+pub(super) fn home_change<'a>(device: &Device, was: &'a VfPort) -> Change<'a> {
     Change {
         mtu: Some(was.mtu).filter(|mtu| *mtu != 0 && *mtu != device.mtu),
         name: Some(was.name.as_str()).filter(|name| *name != device.name),
@@ -244,7 +191,7 @@ fn home_change<'a>(device: &Device, was: &'a VfPort) -> Change<'a> {
     }
 }
 
-fn mac_change<'a>(mac: Option<MacAddr>) -> Change<'a> {
+pub(super) fn mac_change<'a>(mac: Option<MacAddr>) -> Change<'a> {
     Change { mac, ..Change::default() }
 }
 
@@ -257,132 +204,4 @@ fn last_touches(device: &Device, was: &VfPort) -> Vec<Request> {
     let missing = was.altnames.iter().filter(|name| !device.altnames.contains(name));
     requests.extend(missing.map(|name| device::add_altname(device.index, name)));
     requests
-}
-
-/// A VF whose settings are restored.
-struct Restoring<'a> {
-    take: &'a VfTake,
-    still: Still,
-    /// What the PF says now, and the VF's number at it.
-    pf: Option<(SeenPf, u32)>,
-    /// The VF's interface, on the host.
-    port: Option<(&'a Device, &'a KernelVf)>,
-}
-
-impl Restoring<'_> {
-    /// The PF's address for the VF first, then the VF's own, then the rest: an untrusted VF cannot change its address.
-    fn requests(&self) -> Vec<(Subject, Request)> {
-        let mut requests = Vec::new();
-        let rest = self.settings();
-        if let Some((pf, number)) = &self.pf
-            && let Some(mac) = self.mac()
-        {
-            requests.push((Subject::Pf(Setting::Mac), mac.request(pf.index, *number)));
-        }
-        if let Some((device, kernel)) = self.port {
-            // Kernels before 6.2 rename no link that is up.
-            if device.up {
-                let down = Change { up: Some(false), ..Change::default() };
-                requests.push((Subject::Port, down.request(device.index)));
-            }
-            let change = home_change(device, &kernel.was);
-            if change.mtu.is_some() || change.name.is_some() || change.allmulti.is_some() {
-                requests.push((Subject::Port, change.request(device.index)));
-            }
-            if kernel.was.mac.is_some() && kernel.was.mac != device.mac {
-                requests.push((Subject::PortMac, mac_change(kernel.was.mac).request(device.index)));
-            }
-        }
-        if let Some((pf, number)) = &self.pf {
-            requests.extend(at_pf(pf.index, *number, &rest));
-        }
-        requests
-    }
-
-    /// The settings to restore, without the address: of those that were asked for, what differs from before. Where
-    /// nobody can tell whether the VF is still the one that was given, only what is still as it was asked for.
-    fn settings(&self) -> VfSettings {
-        let Some(now) = self.now() else { return VfSettings::default() };
-        let VfTake { was, to, .. } = self.take;
-        let mut back = was.where_asked(to).other_than(now);
-        if self.still == Still::Doubtful {
-            let changed_since = to.other_than(now);
-            back = VfSettings {
-                mac: None,
-                vlan: back.vlan.filter(|_| changed_since.vlan.is_none()),
-                spoofchk: back.spoofchk.filter(|_| changed_since.spoofchk.is_none()),
-                trust: back.trust.filter(|_| changed_since.trust.is_none()),
-                link_state: back.link_state.filter(|_| changed_since.link_state.is_none()),
-                rate: back.rate.filter(|_| changed_since.rate.is_none()),
-            };
-        }
-        VfSettings { mac: None, ..back }
-    }
-
-    /// What to do about the address that the PF has for the VF. It is looked at even if none was asked for: an
-    /// application in a trusted VF may have changed it.
-    fn mac(&self) -> Option<PfMac> {
-        let now = self.now()?;
-        let was = self.take.was.mac;
-        let locked =
-            matches!(&self.take.driven, Driven::Kernel(kernel) if kernel.lock == AddressLock::Locked);
-        match (self.still, was) {
-            (Still::Doubtful, _) if self.take.to.mac.is_none() || now.mac != self.take.to.mac => None,
-            _ if now.mac == was => None,
-            // Written, an address becomes one that the VF cannot change. So it was if the VF could not; otherwise the VF
-            // had chosen it, and chooses it again.
-            (_, Some(was)) if locked || !self.has_port() => Some(PfMac::Set(was)),
-            (_, Some(_) | None) => Some(PfMac::Clear),
-        }
-    }
-
-    /// Whether the VF has an interface of its own once all is undone.
-    fn has_port(&self) -> bool {
-        match &self.take.driven {
-            Driven::Kernel(_) => self.port.is_some(),
-            Driven::Application(app) => app.bind.as_ref().is_some_and(|bind| bind.port.is_some()),
-        }
-    }
-
-    fn now(&self) -> Option<&VfSettings> {
-        self.pf.as_ref().and_then(|(pf, _)| pf.settings.as_ref())
-    }
-
-    fn changes_mac(&self) -> bool {
-        let port = self
-            .port
-            .is_some_and(|(device, kernel)| kernel.was.mac.is_some() && kernel.was.mac != device.mac);
-        port || self.mac().is_some()
-    }
-
-    fn is_pf_up(&self) -> bool {
-        self.pf.as_ref().is_none_or(|(pf, _)| pf.up)
-    }
-
-    /// What may be refused: a bound that goes when the PF comes up; an address that follows; a name that somebody took.
-    fn tolerates(&self, subject: Subject, errno: i32) -> bool {
-        match subject {
-            Subject::Pf(Setting::Rate) => errno == libc::EINVAL && !self.is_pf_up(),
-            Subject::Pf(Setting::Mac) => self.mac() == Some(PfMac::Clear),
-            Subject::Pf(_) => false,
-            Subject::PortMac => true,
-            Subject::Port => errno == libc::EEXIST,
-        }
-    }
-}
-
-/// The address a PF has for a VF.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PfMac {
-    Set(MacAddr),
-    Clear,
-}
-
-impl PfMac {
-    fn request(self, pf: u32, number: u32) -> Request {
-        match self {
-            Self::Clear => vf::clear_address(pf, number),
-            Self::Set(mac) => vf::set_address(pf, number, mac),
-        }
-    }
 }

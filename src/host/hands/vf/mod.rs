@@ -9,6 +9,7 @@ mod detach;
 mod driver;
 mod lost;
 mod pace;
+mod restore;
 mod settings;
 mod whereabouts;
 

@@ -72,24 +72,24 @@ impl VfHands {
                 let device = self.sockets.host(|host| device::by_name(host, name))?;
                 Ok(device.map(Whereabouts::Host))
             }
-            Netdevs::Elsewhere => Ok(self.search(site, vf).map(|away| Whereabouts::Away(Box::new(away)))),
+            Netdevs::Elsewhere => {
+                let owner = &site.attachment.owner;
+                let aliased = |device: &Device| matches!(read_alias(&device.alias, owner), Aliased::Ours(_));
+                let found = search(|device| device.is_of(vf) && aliased(device));
+                Ok(found.map(|away| Whereabouts::Away(Box::new(away))))
+            }
         }
     }
+}
 
-    /// Looks in every namespace that has a name or a process, for a link that carries this pod's alias.
-    fn search(&self, site: Site<'_>, vf: PciAddress) -> Option<Away> {
-        let owner = &site.attachment.owner;
-        let ours = |device: &Device| {
-            device.is_of(vf) && matches!(read_alias(&device.alias, owner), Aliased::Ours(_))
-        };
-        let mut seen: BTreeSet<(u64, u64)> =
-            ["/proc/thread-self/ns/net"].into_iter().filter_map(id).collect();
-        candidates().into_iter().filter(|path| id(path).is_some_and(|id| seen.insert(id))).find_map(|path| {
-            // One that cannot be entered, or has just gone, does not keep us from the others.
-            let netns = Netns::open(&path.to_str()?.parse().ok()?).ok()??;
-            look(&netns, ours).ok()?
-        })
-    }
+/// Looks for a link in every namespace that has a name or a process, other than the host's.
+pub(super) fn search(is_it: impl Fn(&Device) -> bool) -> Option<Away> {
+    let mut seen: BTreeSet<(u64, u64)> = ["/proc/thread-self/ns/net"].into_iter().filter_map(id).collect();
+    candidates().into_iter().filter(|path| id(path).is_some_and(|id| seen.insert(id))).find_map(|path| {
+        // One that cannot be entered, or has just gone, does not keep us from the others.
+        let netns = Netns::open(&path.to_str()?.parse().ok()?).ok()??;
+        look(&netns, &is_it).ok()?
+    })
 }
 
 fn is_it(device: &Device, vf: PciAddress, site: Site<'_>) -> bool {
