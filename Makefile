@@ -29,6 +29,8 @@ bench: deps-demo ## measures attaching beside the reference plugin and the bare 
 # (docs/decisions/0022-the-binary-is-static-and-at-a-fixed-place.md). The target must be given: without it the flag would reach build scripts.
 release: ## builds the static binaries into target/<host>/release
 	@.ci/stage release env RUSTFLAGS="$(STATIC)" cargo build --release --locked --target $(HOST)
+	@.ci/stage release-shim env RUSTFLAGS="$(STATIC)" cargo build --release --locked --target $(HOST) \
+		--no-default-features --features shim --bin manifold-shim
 
 deps-demo:
 	@.ci/deps demo

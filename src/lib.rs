@@ -18,7 +18,7 @@
 //! Start reading at [`engine::add`], then [`plan::step`], then `host/hands/mod.rs`.
 
 pub mod engine;
-#[cfg(feature = "node")]
+#[cfg(any(feature = "node", feature = "shim"))]
 pub mod front;
 #[cfg(feature = "node")]
 pub mod host;

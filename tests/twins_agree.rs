@@ -121,7 +121,7 @@ fn happen(node: &Node<'_>, event: Event, attachments: &[Attachment]) -> Outcome<
         )
         .map(drop),
         Check => check(node, &container, &Scope::Own, &owners),
-        Gc => gc::living(node).and_then(|valid| gc::gc(node, &Scope::Own, &valid, &[])),
+        Gc => gc::gc(node, &Scope::Own, gc::Valid::Living, &[]),
         Foreign | Vanish => Ok(()),
     }
 }

@@ -9,61 +9,64 @@ use crate::model::fault::{Fault, Outcome};
 use crate::model::{ContainerId, FaultKind, Network, Owner};
 use crate::plan::chain;
 
-/// Undoes every record that `scope` covers whose sandbox is in no valid attachment, and every unfinished one; then tells
-/// the plugins of `networks` that are run as processes.
+/// Which sandboxes are valid.
+#[derive(Debug, Clone, Copy)]
+pub enum Valid<'a> {
+    /// Those of these attachments: a runtime says so.
+    Listed(&'a [Owner]),
+    /// Those whose network namespace is there: nobody says more. It is looked at under the sandbox's lock, so that one
+    /// that is just being attached is not taken for one that is gone.
+    Living,
+}
+
+/// Undoes every record that `scope` covers whose sandbox is not valid, and every unfinished one; then tells the plugins of
+/// `networks` that are run as processes, where the valid attachments are known.
 ///
 /// A sandbox that another Manifold is working on is passed over: it is valid, or will be found next time.
 ///
 /// # Errors
 /// Everything that could not be undone or told, the first leading.
-pub fn gc(node: &Node<'_>, scope: &Scope, valid: &[Owner], networks: &[Network]) -> Outcome<()> {
+pub fn gc(node: &Node<'_>, scope: &Scope, valid: Valid<'_>, networks: &[Network]) -> Outcome<()> {
     let mut faults = Vec::new();
     for container in node.journal.containers()? {
-        let keep = valid.iter().any(|owner| owner.container == container);
-        match sweep(node, &container, scope, keep) {
+        match sweep(node, &container, scope, valid) {
             Ok(more) => faults.extend(more),
             Err(fault) if fault.kind() == FaultKind::TryLater => {}
             Err(fault) => faults.push(fault),
         }
     }
-    for network in networks.iter().filter(|n| n.version.has_gc_and_status() && !n.disable_gc) {
-        for plugin in chain::run_as_processes(network) {
-            faults.extend(node.hands.gc(network, plugin, valid).err());
+    if let Valid::Listed(valid) = valid {
+        for network in networks.iter().filter(|n| n.version.has_gc_and_status() && !n.disable_gc) {
+            for plugin in chain::run_as_processes(network) {
+                faults.extend(node.hands.gc(network, plugin, valid).err());
+            }
         }
     }
     Fault::gather(faults).map_or(Ok(()), Err)
 }
 
-/// The attachments whose network namespace is there: what is valid where no runtime says so.
-///
-/// # Errors
-/// The journal could not be read.
-pub fn living(node: &Node<'_>) -> Outcome<Vec<Owner>> {
-    let mut living = Vec::new();
-    for container in node.journal.containers()? {
-        for entry in node.journal.entries(&container)? {
-            match entry {
-                Entry::Whole(record) if node.living_netns(&record).is_none() => {}
-                Entry::Whole(record) => living.push(record.attachment.owner),
-                Entry::Broken(owner, _) => living.push(owner),
-            }
-        }
-    }
-    Ok(living)
-}
-
-/// Sweeps one container. A kept one loses only what was never finished.
-fn sweep(node: &Node<'_>, container: &ContainerId, scope: &Scope, keep: bool) -> Outcome<Vec<Fault>> {
+/// Sweeps one container. A valid one loses only what was never finished.
+fn sweep(node: &Node<'_>, container: &ContainerId, scope: &Scope, valid: Valid<'_>) -> Outcome<Vec<Fault>> {
     let _lock = node.journal.lock(container, Patience::Try)?;
+    let listed = match valid {
+        Valid::Listed(valid) => valid.iter().any(|owner| owner.container == *container),
+        Valid::Living => false,
+    };
+    let is_kept = |record: &Record| match valid {
+        Valid::Listed(_) => listed,
+        Valid::Living => node.living_netns(record).is_some(),
+    };
+    // What a lost record stood for is known to nobody; where no runtime says that its sandbox is gone, it stays.
+    let keep_broken = listed || matches!(valid, Valid::Living);
     let mut records: Vec<Record> = Vec::new();
     let mut faults = Vec::new();
     for entry in node.journal.entries(container)? {
         match entry {
             Entry::Whole(record) if !scope.covers(&record.attachment) => {}
-            Entry::Whole(record) if keep && record.phase == Phase::Attached => {}
+            Entry::Whole(record) if record.phase == Phase::Attached && is_kept(&record) => {}
             Entry::Whole(record) => records.push(*record),
             // What a lost record stood for is found by DEL, which brings the configuration; here it would only be lost.
-            Entry::Broken(_, fault) if keep => faults.push(fault),
+            Entry::Broken(_, fault) if keep_broken => faults.push(fault),
             // It may be of the other role.
             Entry::Broken(..)
                 if matches!(scope, Scope::StandaloneNetwork(_) | Scope::StandaloneInterface(_)) => {}

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::context::Context;
+use super::daemon;
 use super::machine::Machine;
 use super::table::{Row, gone, held, table};
 use super::wish::select;
@@ -45,6 +47,8 @@ enum Command {
     List(List),
     /// Detach every sandbox whose network namespace is gone, and finish what a crash left unfinished
     Prune(Stores),
+    /// Serve the calls that manifold-shim, and the shim and controllers of Multus, pass on
+    Daemon(Daemon),
 }
 
 #[derive(Args)]
@@ -66,6 +70,13 @@ struct Attach {
     /// How to print what was done
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+}
+
+#[derive(Args)]
+struct Daemon {
+    /// The daemon's configuration; one that is not there has all defaults
+    #[arg(long, short, value_name = "FILE", default_value = "/etc/cni/net.d/multus.d/daemon-config.json")]
+    config: PathBuf,
 }
 
 #[derive(Args)]
@@ -156,6 +167,7 @@ fn obey(command: &Command) -> Outcome<String> {
         Command::Check(target) => check_all(target),
         Command::List(list) => list_all(list),
         Command::Prune(stores) => prune(stores),
+        Command::Daemon(options) => daemon::run(&options.config).map(|()| String::new()),
     }
 }
 
@@ -239,8 +251,7 @@ fn prune(stores: &Stores) -> Outcome<String> {
     let machine = stores.machine();
     let all = || rows(&machine.journal, &machine.journal.containers()?);
     let before = all()?;
-    let valid = gc::living(&machine.node())?;
-    gc::gc(&machine.node(), &Scope::Any, &valid, &[])?;
+    gc::gc(&machine.node(), &Scope::Any, gc::Valid::Living, &[])?;
     Ok(gone(&before, &all()?))
 }
 
@@ -329,6 +340,6 @@ impl Stores {
             state_dir: self.state_dir.clone(),
             ..Places::default()
         };
-        Machine::new(&places, &[])
+        Machine::new(&places, &[], &Context::default())
     }
 }

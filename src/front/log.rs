@@ -12,6 +12,7 @@ use tracing::span::Span;
 use tracing_subscriber::filter::LevelFilter;
 
 use self::sinks::Sinks;
+use super::context::Lap;
 use crate::engine::add::Attached;
 use crate::model::args::CniArgs;
 use crate::model::fault::{ErrorReply, Fault};
@@ -66,6 +67,7 @@ pub(super) fn call(caller: &Caller) -> Span {
         uid = pod.as_ref().and_then(|pod| pod.uid.as_deref()),
         network = Empty,
         attachments = Empty,
+        took = Empty,
     )
 }
 
@@ -85,6 +87,16 @@ pub(super) fn attached(made: &[Attached]) {
         text
     });
     Span::current().record("attachments", each.collect::<Vec<_>>().join(", "));
+}
+
+/// Notes how long the parts of a call took, in milliseconds.
+pub(super) fn laps(laps: &[Lap]) {
+    if laps.is_empty() || !tracing::enabled!(tracing::Level::INFO) {
+        return;
+    }
+    let each =
+        laps.iter().map(|lap| format!("{} {} {:.1}", lap.phase, lap.kind, lap.took.as_secs_f64() * 1000.0));
+    Span::current().record("took", each.collect::<Vec<_>>().join(", "));
 }
 
 /// Tells how a call ended. The kubelet asks for the STATUS every few seconds, and shows the answer itself.

@@ -2,12 +2,15 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::context::Context;
+use super::timed::Timed;
 use crate::engine::Node;
-use crate::engine::ports::{Cluster, Journal};
+use crate::engine::ports::{Cluster, Hands, Journal, Probe};
 use crate::host::exec::Plugins;
 use crate::host::hands::HostHands;
 use crate::host::journal::FileJournal;
@@ -16,30 +19,37 @@ use crate::host::netlink::Sockets;
 use crate::host::probe::HostProbe;
 use crate::model::ContainerId;
 use crate::model::fault::Outcome;
-use crate::model::settings::{Places, Settings};
+use crate::model::settings::Places;
 
 /// Longest run of one plugin: the kubelet gives a sandbox four minutes, and the pod may have several.
 const PLUGIN_LIMIT: Duration = Duration::from_secs(120);
 
 /// The adapters of this node. They share sockets, and live as long as one call.
 pub(super) struct Machine {
-    probe: HostProbe,
-    hands: HostHands,
+    probe: Box<dyn Probe>,
+    hands: Box<dyn Hands>,
     /// The journal, for doors that only read.
     pub(super) journal: FileJournal,
 }
 
 impl Machine {
     /// Wires the adapters up; plugins are looked for in `binDir`, then in `plugin_dirs`.
-    pub(super) fn new(places: &Places, plugin_dirs: &[PathBuf]) -> Self {
+    pub(super) fn new(places: &Places, plugin_dirs: &[PathBuf], context: &Context) -> Self {
         let sockets = Rc::new(Sockets::default());
         let elsewhere = plugin_dirs.iter().filter(|dir| **dir != places.bin_dir);
         let path = std::iter::once(&places.bin_dir).chain(elsewhere).cloned().collect();
-        let plugins = Rc::new(Plugins::new(path, environment(), PLUGIN_LIMIT));
-        Self {
-            probe: HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins)),
-            hands: HostHands::new(sockets, plugins, &places.cache_dir),
-            journal: FileJournal::new(&places.state_dir),
+        let plugins = Plugins::new(path, environment(), PLUGIN_LIMIT).in_turns(context.turns.clone());
+        let plugins = Rc::new(plugins);
+        let probe = HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins));
+        let hands = HostHands::new(sockets, plugins, &places.cache_dir);
+        let journal = FileJournal::new(&places.state_dir);
+        match &context.stopwatch {
+            None => Self { probe: Box::new(probe), hands: Box::new(hands), journal },
+            Some(watch) => Self {
+                probe: Box::new(Timed::new(probe, Arc::clone(watch))),
+                hands: Box::new(Timed::new(hands, Arc::clone(watch))),
+                journal,
+            },
         }
     }
 
@@ -50,7 +60,7 @@ impl Machine {
 
     /// The node as the verbs see it.
     pub(super) fn node(&self) -> Node<'_> {
-        Node { probe: &self.probe, hands: &self.hands, journal: &self.journal }
+        Node { probe: self.probe.as_ref(), hands: self.hands.as_ref(), journal: &self.journal }
     }
 }
 
@@ -62,8 +72,8 @@ const BUDGET: Budget = Budget { whole: Duration::from_secs(30), one_try: Duratio
 ///
 /// # Errors
 /// A kubeconfig is named and cannot be used.
-pub(super) fn cluster(settings: &Settings) -> Outcome<Option<Box<dyn Cluster>>> {
-    if let Some(path) = &settings.kubeconfig {
+pub(super) fn cluster(kubeconfig: Option<&Path>) -> Outcome<Option<Box<dyn Cluster>>> {
+    if let Some(path) = kubeconfig {
         return Ok(Some(Box::new(KubeCluster::from_kubeconfig(path, BUDGET)?)));
     }
     match account() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::catalogue::Catalogue;
+use super::context::Context;
 use super::inherited::Inheritance;
 use super::machine::Machine;
 use super::pod::{self, Found};
@@ -21,10 +22,10 @@ use crate::model::settings::{Places, Settings};
 use crate::model::{Attachment, CniResult, FaultKind, NetnsPath, Network, Owner, Role, dialect};
 use crate::plan::resolve::{self, resolve};
 
-pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
+pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outcome<Vec<u8>> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
     readiness::wait(settings.readiness_file.as_deref())?;
-    let cluster = super::machine::cluster(&settings)?;
+    let cluster = super::machine::cluster(settings.kubeconfig.as_deref())?;
     let cluster = cluster.as_deref();
     let pod = match pod::find(config, &sandbox.args, cluster)? {
         Found::Missing => return dialect::write(&pod::no_result(sandbox), config.version),
@@ -36,7 +37,7 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
     let ground = Ground { settings: &settings, config, cluster, kubelet: Some(&kubelet) };
     let asked = ground.attachments(&Target::of(sandbox), pod.as_ref());
     let attachments = asked.inspect_err(|fault| publisher.refused(fault))?;
-    let machine = Machine::new(&settings.places, &config.plugin_dirs);
+    let machine = Machine::new(&settings.places, &config.plugin_dirs, context);
     let made = add::add(&machine.node(), attachments).inspect_err(|fault| publisher.failed(fault))?;
     super::log::attached(&made);
     let answer = made.iter().find(|a| a.attachment.role == Role::Default).map(|a| &a.result);
@@ -58,9 +59,9 @@ fn detach(machine: &Machine, sandbox: &Sandbox, config: &Config) -> Outcome<()> 
     del_with(machine, &leaving, config)
 }
 
-pub(super) fn del(leaving: &Leaving, config: &Config) -> Outcome<()> {
+pub(super) fn del(leaving: &Leaving, config: &Config, context: &Context) -> Outcome<()> {
     let places = Places::read_forgiving(&config.object);
-    let machine = Machine::new(&places, &config.plugin_dirs);
+    let machine = Machine::new(&places, &config.plugin_dirs, context);
     let known = machine.knows(&leaving.owner.container);
     let done = del_with(&machine, leaving, config);
     let inherited = Inheritance { machine: &machine, places: &places, leaving, known };
@@ -85,7 +86,7 @@ fn del_with(machine: &Machine, leaving: &Leaving, config: &Config) -> Outcome<()
 /// The attachments as today's configuration would make them, for want of their records.
 fn as_configured(leaving: &Leaving, config: &Config) -> Outcome<Vec<Attachment>> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
-    let cluster = super::machine::cluster(&settings)?;
+    let cluster = super::machine::cluster(settings.kubeconfig.as_deref())?;
     let pod = match pod::find(config, &leaving.args, cluster.as_deref()) {
         Ok(Found::Pod(pod)) => Some(pod),
         Ok(Found::Missing | Found::Unnamed) | Err(_) => None,
@@ -96,17 +97,21 @@ fn as_configured(leaving: &Leaving, config: &Config) -> Outcome<Vec<Attachment>>
         .attachments(&target, pod.as_ref())
 }
 
-pub(super) fn check(sandbox: &Sandbox, config: &Config) -> Outcome<()> {
-    let machine = Machine::new(&Places::read_forgiving(&config.object), &config.plugin_dirs);
+pub(super) fn check(sandbox: &Sandbox, config: &Config, context: &Context) -> Outcome<()> {
+    let machine = Machine::new(&Places::read_forgiving(&config.object), &config.plugin_dirs, context);
     let owners = std::slice::from_ref(&sandbox.owner);
     check::check(&machine.node(), &sandbox.owner.container, &Scope::Own, owners)
 }
 
-pub(super) fn gc(config: &Config, valid: &[Owner]) -> Outcome<()> {
+pub(super) fn gc(config: &Config, valid: &[Owner], context: &Context) -> Outcome<()> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
     let (networks, unknown) = of_every_pod(&settings)?;
-    let swept =
-        gc::gc(&Machine::new(&settings.places, &config.plugin_dirs).node(), &Scope::Own, valid, &networks);
+    let swept = gc::gc(
+        &Machine::new(&settings.places, &config.plugin_dirs, context).node(),
+        &Scope::Own,
+        gc::Valid::Listed(valid),
+        &networks,
+    );
     Fault::gather(swept.err().into_iter().chain(unknown)).map_or(Ok(()), Err)
 }
 
@@ -115,7 +120,7 @@ fn of_every_pod(settings: &Settings) -> Outcome<(Vec<Network>, Vec<Fault>)> {
     let Some(first) = &settings.cluster_network else {
         return Ok((settings.delegates.clone(), Vec::new()));
     };
-    let cluster = super::machine::cluster(settings)?;
+    let cluster = super::machine::cluster(settings.kubeconfig.as_deref())?;
     let catalogue = Catalogue::new(settings, cluster.as_deref());
     let (mut networks, mut unknown) = (Vec::new(), Vec::new());
     for value in std::iter::once(first).chain(&settings.default_networks) {
@@ -127,20 +132,27 @@ fn of_every_pod(settings: &Settings) -> Outcome<(Vec<Network>, Vec<Fault>)> {
     Ok((networks, unknown))
 }
 
-pub(super) fn status(config: &Config) -> Outcome<()> {
+pub(super) fn status(config: &Config, context: &Context) -> Outcome<()> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
     readiness::look(settings.readiness_file.as_deref())?;
-    let cluster = super::machine::cluster(&settings)?;
+    let cluster = super::machine::cluster(settings.kubeconfig.as_deref())?;
     // A sandbox of our own: STATUS is not to wait for another that is being worked on.
     let owner =
-        Owner { container: format!("status-{}", std::process::id()).parse()?, ifname: "eth0".parse()? };
+        Owner { container: format!("status-{}", nix::unistd::gettid()).parse()?, ifname: "eth0".parse()? };
     let target = Target { owner: &owner, netns: None, args: &CniArgs::default() };
     let ground = Ground { settings: &settings, config, cluster: cluster.as_deref(), kubelet: None };
     let attachments = ground.attachments(&target, None).map_err(|fault| {
         if fault.kind() == FaultKind::Absent { fault.recast(FaultKind::Unavailable) } else { fault }
     })?;
-    status::status(&Machine::new(&settings.places, &config.plugin_dirs).node(), attachments, &owner.container)
+    status::status(
+        &Machine::new(&settings.places, &config.plugin_dirs, context).node(),
+        attachments,
+        &owner.container,
+    )
 }
+
+/// The types, as JSON, under which the peer is configured.
+const IN_PLACE: [&str; 2] = ["\"multus\"", "\"multus-shim\""];
 
 /// What a call stands on.
 struct Ground<'a> {
@@ -154,7 +166,7 @@ struct Ground<'a> {
 impl Ground<'_> {
     /// Whether Manifold is called under the peer's name, and so may be replaced by it again.
     fn in_place(&self) -> bool {
-        self.config.object.find("type").is_some_and(|kind| kind.get() == "\"multus\"")
+        self.config.object.find("type").is_some_and(|kind| IN_PLACE.contains(&kind.get()))
     }
 
     /// The attachments that configuration and pod ask for.

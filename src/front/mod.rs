@@ -2,24 +2,48 @@
 //!
 //! Doors read the environment, log, print and wire the floors below together; nothing else does.
 
+#[cfg(feature = "node")]
 mod catalogue;
+#[cfg(feature = "node")]
 mod cli;
+#[cfg(feature = "node")]
+mod context;
+#[cfg(feature = "node")]
+mod daemon;
+#[cfg(feature = "node")]
 mod inherited;
+#[cfg(feature = "node")]
 mod log;
+#[cfg(feature = "node")]
 mod machine;
+#[cfg(feature = "node")]
 mod meta;
+#[cfg(feature = "node")]
 mod pod;
+#[cfg(feature = "node")]
 mod publish;
+#[cfg(feature = "node")]
 mod readiness;
+#[cfg(feature = "node")]
 mod serve;
+#[cfg(feature = "shim")]
+pub mod shim;
+#[cfg(feature = "node")]
 mod standalone;
+#[cfg(feature = "node")]
 mod stdio;
+#[cfg(feature = "node")]
 mod table;
+#[cfg(feature = "node")]
+mod timed;
+#[cfg(feature = "node")]
 mod wish;
 
+#[cfg(feature = "node")]
 use std::process::ExitCode;
 
 /// The program: finds out which door it was called through.
+#[cfg(feature = "node")]
 pub fn main() -> ExitCode {
     if stdio::is_called() { stdio::answer() } else { cli::run() }
 }

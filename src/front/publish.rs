@@ -30,10 +30,15 @@ impl<'a> Publisher<'a> {
         if !entries.is_empty() {
             cluster.publish(&pod.name, &status::text(&entries))?;
         }
+        self.added(made);
+        Ok(())
+    }
+
+    /// That interfaces were added.
+    pub(super) fn added(&self, made: &[Attached]) {
         for event in made.iter().filter_map(|a| event::added(&a.attachment, &a.result)) {
             self.tell(&event);
         }
-        Ok(())
     }
 
     /// That the networks asked for cannot be had.

@@ -1,5 +1,6 @@
 //! One request, served: which part this program plays, and the verb.
 
+use super::context::Context;
 use super::{meta, standalone};
 use crate::model::call::{Config, Request};
 use crate::model::fault::{Fault, Outcome};
@@ -17,28 +18,28 @@ enum Part {
 ///
 /// # Errors
 /// Whatever the verb says.
-pub(super) fn serve(request: Request) -> Outcome<Vec<u8>> {
+pub(super) fn serve(request: Request, context: &Context) -> Outcome<Vec<u8>> {
     match request {
         Request::Add(sandbox, config) => match part(&config)? {
-            Part::Meta => meta::add(&sandbox, &config),
-            Part::Plugin => standalone::add(&sandbox, &config),
+            Part::Meta => meta::add(&sandbox, &config, context),
+            Part::Plugin => standalone::add(&sandbox, &config, context),
         },
         // A configuration that has become wrong since must not keep a pod from being taken down.
         Request::Del(leaving, config) => silent(match part(&config) {
-            Ok(Part::Plugin) => standalone::del(&leaving, &config),
-            Ok(Part::Meta) | Err(_) => meta::del(&leaving, &config),
+            Ok(Part::Plugin) => standalone::del(&leaving, &config, context),
+            Ok(Part::Meta) | Err(_) => meta::del(&leaving, &config, context),
         }),
         Request::Check(sandbox, config) => silent(match part(&config)? {
-            Part::Meta => meta::check(&sandbox, &config),
-            Part::Plugin => standalone::check(&sandbox, &config),
+            Part::Meta => meta::check(&sandbox, &config, context),
+            Part::Plugin => standalone::check(&sandbox, &config, context),
         }),
         Request::Gc(config, valid) => silent(match part(&config)? {
-            Part::Meta => meta::gc(&config, &valid),
-            Part::Plugin => standalone::gc(&config, &valid),
+            Part::Meta => meta::gc(&config, &valid, context),
+            Part::Plugin => standalone::gc(&config, &valid, context),
         }),
         Request::Status(config) => silent(match part(&config)? {
-            Part::Meta => meta::status(&config),
-            Part::Plugin => standalone::status(&config),
+            Part::Meta => meta::status(&config, context),
+            Part::Plugin => standalone::status(&config, context),
         }),
         Request::Version => Ok(version_reply().into_bytes()),
     }
@@ -54,7 +55,7 @@ fn part(config: &Config) -> Outcome<Part> {
     let kind: String =
         config.object.find("type").map_or(Ok(String::new()), |raw| object::decode(raw, "\"type\""))?;
     match kind.as_str() {
-        "manifold" | "multus" => Ok(Part::Meta),
+        "manifold" | "manifold-shim" | "multus" | "multus-shim" => Ok(Part::Meta),
         other if kinds::is_native_type(other) => Ok(Part::Plugin),
         other => Err(Fault::new(FaultKind::Config, format!("\"type\" is {other:?}")).remedy(
             "use \"manifold\" or \"multus\", or the type of a plugin that Manifold makes in process",

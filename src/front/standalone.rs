@@ -1,5 +1,6 @@
 //! The verbs where this program plays the part of one native plugin: its network is the configuration itself.
 
+use super::context::Context;
 use super::machine::Machine;
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, status};
@@ -10,9 +11,9 @@ use crate::model::settings::Places;
 use crate::model::{Attachment, NetnsPath, Network, Owner, dialect};
 use crate::plan::resolve::{self, First, Named, Wish, resolve};
 
-pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
+pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outcome<Vec<u8>> {
     let attachments = attachments(config, &sandbox.owner, Some(&sandbox.netns), &sandbox.args)?;
-    let machine = machine(config);
+    let machine = machine(config, context);
     let made = add::add(&machine.node(), attachments)?;
     super::log::attached(&made);
     let answer = made.into_iter().next().map(|a| a.result).unwrap_or_default();
@@ -29,7 +30,7 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config) -> Outcome<Vec<u8>> {
     })
 }
 
-pub(super) fn del(leaving: &Leaving, config: &Config) -> Outcome<()> {
+pub(super) fn del(leaving: &Leaving, config: &Config, context: &Context) -> Outcome<()> {
     let configured =
         || attachments(config, &leaving.owner, leaving.netns.as_ref(), &leaving.args).unwrap_or_default();
     let detach = del::Detach {
@@ -39,29 +40,34 @@ pub(super) fn del(leaving: &Leaving, config: &Config) -> Outcome<()> {
         netns: leaving.netns.as_ref(),
         unrecorded: del::Unrecorded::Trace,
     };
-    del::del(&machine(config).node(), &detach).map(super::log::left_behind)
+    del::del(&machine(config, context).node(), &detach).map(super::log::left_behind)
 }
 
-pub(super) fn check(sandbox: &Sandbox, config: &Config) -> Outcome<()> {
+pub(super) fn check(sandbox: &Sandbox, config: &Config, context: &Context) -> Outcome<()> {
     let scope = Scope::StandaloneInterface(sandbox.owner.ifname.clone());
     let owners = std::slice::from_ref(&sandbox.owner);
-    check::check(&machine(config).node(), &sandbox.owner.container, &scope, owners)
+    check::check(&machine(config, context).node(), &sandbox.owner.container, &scope, owners)
 }
 
-pub(super) fn gc(config: &Config, valid: &[Owner]) -> Outcome<()> {
-    gc::gc(&machine(config).node(), &Scope::StandaloneNetwork(config.name.clone()), valid, &[])
+pub(super) fn gc(config: &Config, valid: &[Owner], context: &Context) -> Outcome<()> {
+    gc::gc(
+        &machine(config, context).node(),
+        &Scope::StandaloneNetwork(config.name.clone()),
+        gc::Valid::Listed(valid),
+        &[],
+    )
 }
 
-pub(super) fn status(config: &Config) -> Outcome<()> {
+pub(super) fn status(config: &Config, context: &Context) -> Outcome<()> {
     // A sandbox of our own: STATUS is not to wait for another that is being worked on.
     let owner =
-        Owner { container: format!("status-{}", std::process::id()).parse()?, ifname: "eth0".parse()? };
+        Owner { container: format!("status-{}", nix::unistd::gettid()).parse()?, ifname: "eth0".parse()? };
     let attachments = attachments(config, &owner, None, &CniArgs::default())?;
-    status::status(&machine(config).node(), attachments, &owner.container)
+    status::status(&machine(config, context).node(), attachments, &owner.container)
 }
 
-fn machine(config: &Config) -> Machine {
-    Machine::new(&Places::read_forgiving(&config.object), &config.plugin_dirs)
+fn machine(config: &Config, context: &Context) -> Machine {
+    Machine::new(&Places::read_forgiving(&config.object), &config.plugin_dirs, context)
 }
 
 /// The one attachment that the configuration asks for.

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use super::context::Context;
 use super::log::{self, Caller};
 use super::serve;
 use crate::model::call::{Call, Command};
@@ -47,7 +48,7 @@ fn run(call: &Call) -> Outcome<Vec<u8>> {
     if let Some(config) = request.config() {
         log::network(config.name.as_str());
     }
-    serve::serve(request)
+    serve::serve(request, &Context::default())
 }
 
 /// Where and how much is logged, whatever else is wrong with the call.

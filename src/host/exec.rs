@@ -7,12 +7,15 @@ mod answer;
 mod excerpt;
 mod process;
 mod talk;
+mod turns;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+pub use turns::Turns;
 
 use crate::engine::ports::Site;
 use crate::model::dialect;
@@ -36,6 +39,7 @@ pub struct Plugins {
     path: Vec<PathBuf>,
     environment: Vec<(OsString, OsString)>,
     limit: Duration,
+    turns: Option<Arc<Turns>>,
 }
 
 /// What a plugin is asked to do.
@@ -90,7 +94,13 @@ impl Plugins {
         let path = path.into_iter().filter(|dir| !dir.as_os_str().is_empty()).collect();
         let ours = |name: &OsStr| PARAMETERS.iter().any(|parameter| name == *parameter);
         let environment = environment.into_iter().filter(|(name, _)| !ours(name)).collect();
-        Self { path, environment, limit }
+        Self { path, environment, limit, turns: None }
+    }
+
+    /// The same, no more of them at a time than there are turns.
+    #[must_use]
+    pub fn in_turns(self, turns: Option<Arc<Turns>>) -> Self {
+        Self { turns, ..self }
     }
 
     /// The executable of a plugin: the first regular file of that name, symbolic links followed.
@@ -175,6 +185,8 @@ impl Plugins {
         let failed =
             |fault: Fault, path: &str| fault.while_doing(format!("plugin {plugin:?}{path} failed on {verb}"));
         let program = self.find(call.program).map_err(|fault| failed(fault, ""))?;
+        let turn = self.turns.as_ref().map(|turns| turns.take(self.limit)).transpose();
+        let _turn = turn.map_err(|fault| failed(fault, ""))?;
         let order = process::Order {
             program: &program,
             environment: self.environment_of(call),

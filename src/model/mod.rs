@@ -21,6 +21,7 @@ pub mod result;
 pub mod selection;
 pub mod settings;
 pub mod status;
+pub mod thick;
 pub mod version;
 
 pub use attachment::{Attachment, Owner, Role, Routing};

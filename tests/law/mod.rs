@@ -7,7 +7,7 @@ use manifold::engine::Node;
 use manifold::engine::add::add;
 use manifold::engine::check::check;
 use manifold::engine::del::{Detach, Unrecorded, del};
-use manifold::engine::gc::gc;
+use manifold::engine::gc::{Valid, gc};
 use manifold::engine::ports::{Entry, Guard, Hands, Holder, Journal, Patience, Site, Undo};
 use manifold::engine::record::{Phase, Record};
 use manifold::engine::scope::Scope;
@@ -534,7 +534,7 @@ pub(crate) fn gc_prunes_the_rest(case: &Case) -> Result<(), TestCaseError> {
     sim.light(Fuse::Kill(case.first, case.moment));
     drop(add(&sim.node(), pod("pod", &case.chains)));
     sim.revive();
-    must(gc(&sim.node(), &Scope::Own, &valid, &[]), "gc")?;
+    must(gc(&sim.node(), &Scope::Own, Valid::Listed(&valid), &[]), "gc")?;
 
     same(&sim.world(), &before, "after gc")
 }

@@ -1,11 +1,13 @@
 //! The keys of Manifold's own configuration, beside those every CNI configuration has.
 
+mod daemon;
 mod logging;
 mod places;
 mod policy;
 
 use std::path::PathBuf;
 
+pub use daemon::DaemonSettings;
 pub use logging::{Level, LogFile, Logging};
 pub use places::{BIN_DIR, CACHE_DIR, DEVICE_INFO_DIR, KUBELET_DIR, NETWORKS_DIR, Places, STATE_DIR};
 pub use policy::Policy;

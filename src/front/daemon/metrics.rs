@@ -1,0 +1,230 @@
+//! What is counted, for Prometheus: served over HTTP on the address of the configuration, loopback unless told otherwise.
+
+use std::convert::Infallible;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use super::desk::Desk;
+use super::server::plain;
+use crate::engine::ports::Journal;
+use crate::front::context::Lap;
+use crate::host::journal::FileJournal;
+use crate::model::fault::{Fault, FaultKind, Outcome};
+
+/// A request on the socket; the labels are the peer's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    handler: String,
+    code: u16,
+    method: String,
+}
+
+/// A call, by verb and CNI error code; 0 is success.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Served {
+    command: String,
+    code: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Command {
+    command: String,
+}
+
+/// A part of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Part {
+    phase: String,
+    kind: String,
+}
+
+/// The counters of a daemon.
+pub(super) struct Metrics {
+    registry: Registry,
+    asked: Family<Asked, Counter>,
+    served: Family<Served, Counter>,
+    took: Family<Command, Histogram>,
+    parts: Family<Part, Histogram>,
+    pub(super) tidied: Counter,
+    pub(super) spooled_done: Counter,
+    pub(super) spooled_failed: Counter,
+    gauges: Gauges,
+}
+
+/// What is read when somebody asks.
+#[derive(Default)]
+struct Gauges {
+    waiting: Gauge,
+    working: Gauge,
+    sandboxes: Gauge,
+    spool: Gauge,
+    vfs: Gauge,
+    vfs_claimed: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.000_5, 2.0, 16));
+        let mut metrics = Self {
+            registry: Registry::default(),
+            asked: Family::default(),
+            served: Family::default(),
+            took: Family::new_with_constructor(histogram),
+            parts: Family::new_with_constructor(histogram),
+            tidied: Counter::default(),
+            spooled_done: Counter::default(),
+            spooled_failed: Counter::default(),
+            gauges: Gauges::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let Self { registry, asked, served, took, parts, gauges, .. } = self;
+        registry.register("multus_server_request", "Requests on the socket", asked.clone());
+        registry.register(
+            "manifold_calls",
+            "Calls by verb and CNI error code, 0 for success",
+            served.clone(),
+        );
+        registry.register("manifold_call_duration_seconds", "How long calls took", took.clone());
+        registry.register(
+            "manifold_step_duration_seconds",
+            "How long parts of calls took, by phase and by what was made or run",
+            parts.clone(),
+        );
+        registry.register("manifold_tidy_rounds", "Rounds of tidying up the node", self.tidied.clone());
+        registry.register(
+            "manifold_spool_done",
+            "DELs that were kept and are done",
+            self.spooled_done.clone(),
+        );
+        registry.register(
+            "manifold_spool_failed",
+            "Tries of DELs that were kept and failed",
+            self.spooled_failed.clone(),
+        );
+        registry.register("manifold_calls_waiting", "Calls that wait for a place", gauges.waiting.clone());
+        registry.register("manifold_calls_working", "Calls that are served now", gauges.working.clone());
+        registry.register(
+            "manifold_sandboxes",
+            "Sandboxes with attachments on record",
+            gauges.sandboxes.clone(),
+        );
+        registry.register("manifold_spool", "DELs that are kept and not done", gauges.spool.clone());
+        registry.register("manifold_vfs", "SR-IOV virtual functions of the node", gauges.vfs.clone());
+        registry.register("manifold_vfs_claimed", "Those that attachments have", gauges.vfs_claimed.clone());
+    }
+
+    pub(super) fn request(&self, handler: &str, code: u16, method: &Method) {
+        let labels =
+            Asked { handler: handler.to_owned(), code, method: method.as_str().to_ascii_lowercase() };
+        self.asked.get_or_create(&labels).inc();
+    }
+
+    pub(super) fn served(&self, command: &str, code: Option<u32>, took: Duration) {
+        // What a caller says is no label: there would be no end of them.
+        let known = ["ADD", "DEL", "CHECK", "GC", "STATUS"].into_iter().find(|verb| *verb == command);
+        let command = known.unwrap_or("other").to_owned();
+        self.took.get_or_create(&Command { command: command.clone() }).observe(took.as_secs_f64());
+        self.served.get_or_create(&Served { command, code: code.unwrap_or_default() }).inc();
+    }
+
+    pub(super) fn laps(&self, laps: &[Lap]) {
+        for Lap { phase, kind, took } in laps {
+            let part = Part { phase: (*phase).to_owned(), kind: kind.clone() };
+            self.parts.get_or_create(&part).observe(took.as_secs_f64());
+        }
+    }
+
+    /// All of it, as Prometheus reads it.
+    fn text(&self, desk: &Desk) -> String {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let (waiting, working) = desk.crowd();
+        let state = &desk.settings.places.state_dir;
+        let sandboxes = FileJournal::new(state).containers().map_or(0, |all| all.len());
+        let entries = |name: &str| fs::read_dir(state.join(name)).map_or(0, Iterator::count);
+        let gauges = &self.gauges;
+        gauges.waiting.set(count(waiting));
+        gauges.working.set(count(working));
+        gauges.sandboxes.set(count(sandboxes));
+        gauges.spool.set(count(entries("spool")));
+        gauges.vfs.set(count(virtual_functions()));
+        gauges.vfs_claimed.set(count(claimed(&state.join("claims"))));
+        let mut answer = String::new();
+        // Writing to memory cannot fail.
+        text::encode(&mut answer, &self.registry).unwrap_or_default();
+        answer
+    }
+}
+
+/// The virtual functions of this node: devices that name their physical function.
+fn virtual_functions() -> usize {
+    let devices = fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().filter_map(Result::ok);
+    devices.filter(|device| device.path().join("physfn").exists()).count()
+}
+
+/// The claims of virtual functions.
+fn claimed(claims: &std::path::Path) -> usize {
+    let names = fs::read_dir(claims).into_iter().flatten().filter_map(Result::ok);
+    names.filter(|claim| claim.file_name().to_string_lossy().starts_with("vf ")).count()
+}
+
+/// Serves them, if the configuration says where.
+///
+/// # Errors
+/// The address cannot be had.
+pub(super) async fn serve(desk: &Arc<Desk>) -> Outcome<()> {
+    let Some(address) = desk.settings.metrics else { return Ok(()) };
+    let listener = TcpListener::bind(address).await.map_err(|cause| {
+        Fault::new(FaultKind::Io, format!("cannot serve metrics at {address}"))
+            .because(cause)
+            .remedy("choose another \"metricsPort\" or \"metricsAddress\"")
+    })?;
+    let desk = Arc::clone(desk);
+    drop(tokio::spawn(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { continue };
+            drop(tokio::spawn(connection(Arc::clone(&desk), TokioIo::new(stream))));
+        }
+    }));
+    Ok(())
+}
+
+async fn connection(desk: Arc<Desk>, stream: TokioIo<tokio::net::TcpStream>) {
+    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
+        let answer = answer(&desk, request.uri().path());
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+    server.serve_connection(stream, service).await.unwrap_or_default();
+}
+
+fn answer(desk: &Desk, path: &str) -> Response<Full<Bytes>> {
+    if path != "/metrics" {
+        return plain(StatusCode::NOT_FOUND, "");
+    }
+    let mut answer = Response::new(Full::new(Bytes::from(desk.metrics.text(desk))));
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    answer
+}

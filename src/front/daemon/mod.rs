@@ -1,0 +1,66 @@
+//! `manifold daemon`: serves calls that come over a unix socket, with the engine that serves a process of its own.
+//!
+//! `server` takes requests, `desk` lets a bounded number of them work at a time, `call` serves one, `delegate` an
+//! attachment of a running pod; `tidy` keeps the node clean beside them, `metrics` counts.
+
+mod call;
+mod delegate;
+mod desk;
+mod metrics;
+mod server;
+mod tidy;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::runtime::Builder;
+
+use self::desk::Desk;
+use super::log;
+use crate::model::fault::{Fault, FaultKind, Outcome};
+use crate::model::object::{self, Object};
+use crate::model::settings::DaemonSettings;
+
+/// Calls that are served at a time where the configuration sets no limit: they wait for the kernel and for plugins, and
+/// each has a thread.
+const WORKERS: usize = 16;
+/// The stack of a thread that serves a call, in bytes.
+const STACK: usize = 1 << 20;
+
+/// Serves until it is told to stop (SIGTERM, SIGINT); then finishes what it has begun.
+///
+/// # Errors
+/// A configuration that cannot work; a socket that cannot be had.
+pub(super) fn run(config: &Path) -> Outcome<()> {
+    let settings = DaemonSettings::read(&read(config)?)?;
+    log::start(&settings.logging);
+    let workers = settings.calls.map_or(WORKERS, |calls| calls.min(WORKERS));
+    let failed = |cause| Fault::new(FaultKind::Io, "cannot start the daemon").because(cause);
+    let mut builder = Builder::new_current_thread();
+    // Two more: names are looked up, and the node is tidied up, on threads of the pool as well.
+    builder.enable_io().enable_time().max_blocking_threads(workers + 2).thread_stack_size(STACK);
+    let runtime = builder.build().map_err(failed)?;
+    let desk = Arc::new(Desk::new(settings, workers));
+    let served = runtime.block_on(server::serve(&desk));
+    // Whatever still runs has had its time.
+    runtime.shutdown_background();
+    served
+}
+
+/// The configuration; a file that is not there has nothing in it.
+fn read(path: &Path) -> Outcome<Object> {
+    let failed = |cause| {
+        Fault::new(FaultKind::Io, format!("cannot read {path:?}"))
+            .because(cause)
+            .remedy("name it in --config")
+    };
+    let mut bytes = Vec::new();
+    let file = match File::open(path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Object::default()),
+        other => other.map_err(failed)?,
+    };
+    file.take(object::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Object::parse(&bytes, &format!("{path:?}"))
+}

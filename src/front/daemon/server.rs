@@ -1,0 +1,208 @@
+//! The unix socket and what is asked there: HTTP/1.1, one request for each connection as shims do it, or several.
+
+use std::convert::Infallible;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::interval;
+
+use super::call::{self, Wanted};
+use super::desk::{Desk, Ended};
+use super::{metrics, tidy};
+use crate::model::fault::{ErrorReply, Fault, FaultKind, Outcome};
+use crate::model::thick::{CNI, DELEGATE, MAX_REQUEST, SOCKET};
+
+/// How long calls that are served may take to end when the daemon is told to stop.
+const GRACE: Duration = Duration::from_secs(25);
+/// How often it is looked whether the socket is still in its place.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long a caller may take for the head of a request.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// The answer to a request.
+type Answer = Response<Full<Bytes>>;
+
+/// The socket, and where it was put.
+struct Door {
+    path: PathBuf,
+    listener: UnixListener,
+    inode: Option<(u64, u64)>,
+}
+
+/// Serves until a signal says to stop, then lets those who are served finish.
+///
+/// # Errors
+/// The socket cannot be had.
+pub(super) async fn serve(desk: &Arc<Desk>) -> Outcome<()> {
+    let failed = |cause| Fault::new(FaultKind::Io, "cannot wait for signals").because(cause);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut door = Door::open(&desk.settings.socket_dir)?;
+    metrics::serve(desk).await?;
+    tidy::start(desk);
+    tracing::info!(socket = ?door.path, "serving");
+    let mut look = interval(LOOK);
+    loop {
+        tokio::select! {
+            taken = door.listener.accept() => match taken {
+                Ok((stream, _)) => drop(tokio::spawn(connection(Arc::clone(desk), TokioIo::new(stream)))),
+                // Out of descriptors or memory: the next may go better, in a while.
+                Err(cause) => {
+                    tracing::warn!("cannot take a connection: {cause}");
+                    tokio::time::sleep(LOOK).await;
+                }
+            },
+            _ = look.tick() => door.mend(&desk.settings.socket_dir),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    // Callers find nobody, or hear 503, and wait for the next daemon; DELs are kept for it.
+    door.shut();
+    let (waiting, working) = desk.crowd();
+    tracing::info!(waiting, working, "stopping");
+    match desk.close(Instant::now() + GRACE).await {
+        0 => tracing::info!("stopped"),
+        left => tracing::warn!(left, "stopped before all calls were done; what they did is on record"),
+    }
+    // What was answered is to reach its caller.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    Ok(())
+}
+
+impl Door {
+    fn open(folder: &Path) -> Outcome<Self> {
+        let path = folder.join(SOCKET);
+        let failed = |cause: io::Error| {
+            Fault::new(FaultKind::Io, format!("cannot listen at {path:?}"))
+                .because(cause)
+                .remedy("make its directory writable, or set \"socketDir\"")
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        if UnixStream::connect(&path).is_ok() {
+            return Err(Fault::new(FaultKind::Exists, format!("another daemon listens at {path:?}"))
+                .remedy("stop it first"));
+        }
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(failed(cause)),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(&path).map_err(failed)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Self { inode: inode(&path), listener, path })
+    }
+
+    /// Puts the socket back where somebody replaced it or its directory.
+    fn mend(&mut self, folder: &Path) {
+        if self.inode.is_some() && inode(&self.path) == self.inode {
+            return;
+        }
+        match Self::open(folder) {
+            Ok(door) => {
+                tracing::warn!(socket = ?door.path, "the socket was gone from its place; it is there again");
+                *self = door;
+            }
+            Err(fault) => tracing::warn!("{fault}"),
+        }
+    }
+
+    /// Takes the socket away, unless it is another daemon's by now.
+    fn shut(self) {
+        if inode(&self.path) == self.inode {
+            fs::remove_file(&self.path).unwrap_or_default();
+        }
+    }
+}
+
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+async fn connection(desk: Arc<Desk>, stream: TokioIo<tokio::net::UnixStream>) {
+    let service = service_fn(|request| {
+        let desk = Arc::clone(&desk);
+        async move { Ok::<_, Infallible>(answer(&desk, request).await) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 << 10);
+    // A caller that went away has heard enough.
+    server.serve_connection(stream, service).await.unwrap_or_default();
+}
+
+async fn answer(desk: &Arc<Desk>, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path().to_owned();
+    let method = request.method().clone();
+    let wanted = match path.as_str() {
+        CNI => Some(Wanted::Cni),
+        DELEGATE => Some(Wanted::Delegate),
+        _ => None,
+    };
+    let answer = match (wanted, path.as_str(), &method) {
+        (Some(wanted), _, &Method::POST) => work(desk, wanted, request).await,
+        (None, "/healthz", &Method::GET | &Method::POST) => plain(StatusCode::OK, ""),
+        (None, "/readyz", &Method::GET | &Method::POST) => match desk.is_closing() {
+            false => plain(StatusCode::OK, ""),
+            true => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        },
+        (Some(_), ..) | (None, "/healthz" | "/readyz", _) => {
+            plain(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
+        }
+        (None, ..) => plain(StatusCode::NOT_FOUND, ""),
+    };
+    let handler = match path.as_str() {
+        CNI | DELEGATE | "/healthz" | "/readyz" => path.as_str(),
+        _ => "NotFound",
+    };
+    desk.metrics.request(handler, answer.status().as_u16(), &method);
+    answer
+}
+
+async fn work(desk: &Arc<Desk>, wanted: Wanted, request: Request<Incoming>) -> Answer {
+    let body = match Limited::new(request.into_body(), MAX_REQUEST).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(cause) => {
+            let fault = Fault::new(FaultKind::Decode, "cannot read the request").because(cause.to_string());
+            return refused(&fault.to_reply());
+        }
+    };
+    match desk.serve(move |desk| call::serve(desk, wanted, &body)).await {
+        Ended::Done(Ok(body)) => json(StatusCode::OK, body),
+        Ended::Done(Err(error)) => refused(&error),
+        Ended::Closed => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        Ended::Broken => plain(StatusCode::INTERNAL_SERVER_ERROR, "the call broke off; see the daemon's log"),
+    }
+}
+
+/// An error, as the peer's shim and ours read it.
+fn refused(error: &ErrorReply) -> Answer {
+    // Numbers and texts: they cannot fail to be JSON.
+    json(StatusCode::BAD_REQUEST, serde_json::to_vec(error).unwrap_or_default())
+}
+
+fn json(code: StatusCode, body: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = code;
+    answer
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    answer
+}
+
+pub(super) fn plain(code: StatusCode, text: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *answer.status_mut() = code;
+    answer
+}

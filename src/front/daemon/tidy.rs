@@ -1,0 +1,106 @@
+//! Keeping the node clean: DELs that could not be delivered are done, and what belongs to a pod that is gone is undone. At
+//! the start, and then again and again.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{Instant as Then, sleep_until};
+
+use super::call;
+use super::desk::{Desk, Ended};
+use crate::engine::gc;
+use crate::engine::scope::Scope;
+use crate::front::machine::Machine;
+use crate::model::thick::{MAX_REQUEST, SPOOL_FORMAT, Spooled};
+
+/// Most DELs done in one round, so that calls that come meanwhile get their turn.
+const MOST: usize = 64;
+/// Longest round of DELs.
+const ROUND: Duration = Duration::from_secs(20);
+
+/// Starts the rounds. Each takes a place at the desk like a call.
+pub(super) fn start(desk: &Arc<Desk>) {
+    let desk = Arc::clone(desk);
+    drop(tokio::spawn(async move {
+        loop {
+            let Ended::Done(more) = desk.serve(round).await else { return };
+            let pause = match (more, desk.settings.housekeeping) {
+                (true, _) => Duration::from_millis(100),
+                (false, 0) => return,
+                // Nodes that started together need not stay in step.
+                (false, seconds) => {
+                    Duration::from_secs(seconds) + Duration::from_millis(u64::from(std::process::id()) % 1000)
+                }
+            };
+            sleep_until(Then::now() + pause).await;
+        }
+    }));
+}
+
+/// One round; whether more is to be done at once.
+fn round(desk: &Desk) -> bool {
+    let more = empty_the_spool(desk);
+    let machine = Machine::new(&desk.settings.places, &[], &desk.context());
+    // What could not be undone stays on record, and is tried again in the next round.
+    if let Err(fault) = gc::gc(&machine.node(), &Scope::Any, gc::Valid::Living, &[]) {
+        tracing::warn!("tidying up: {fault}");
+    }
+    desk.metrics.tidied.inc();
+    more
+}
+
+/// Does the DELs that were kept, the oldest first; whether some that may succeed are left.
+fn empty_the_spool(desk: &Desk) -> bool {
+    let end = Instant::now() + ROUND;
+    let kept = spooled(&desk.settings.places.state_dir.join("spool"));
+    for (done, (path, spooled)) in kept.iter().enumerate() {
+        if done >= MOST || Instant::now() >= end || desk.is_closing() {
+            return true;
+        }
+        match call::again(desk, &spooled.env, spooled.config.clone()) {
+            Ok(()) => {
+                desk.metrics.spooled_done.inc();
+                if let Err(cause) = fs::remove_file(path) {
+                    tracing::warn!("cannot remove {path:?}, whose DEL is done: {cause}");
+                }
+            }
+            // The log has it; it stays for the next round.
+            Err(_) => {
+                desk.metrics.spooled_failed.inc();
+            }
+        }
+    }
+    false
+}
+
+/// What is kept, the oldest first. What is none is set aside by a name that is not read again.
+fn spooled(folder: &Path) -> Vec<(PathBuf, Spooled)> {
+    let names = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let paths = names.map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.ends_with(".json") && !name.starts_with('.')
+    });
+    let mut kept = Vec::new();
+    for path in paths {
+        match read(&path) {
+            Ok(spooled) if spooled.format == SPOOL_FORMAT => kept.push((path, spooled)),
+            Ok(_) => {}
+            Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+            Err(cause) => {
+                tracing::warn!("{path:?} is no DEL that was kept: {cause}");
+                fs::rename(&path, path.with_extension("unreadable")).unwrap_or_default();
+            }
+        }
+    }
+    kept.sort_by_key(|(_, spooled)| spooled.since);
+    kept
+}
+
+fn read(path: &Path) -> io::Result<Spooled> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_REQUEST as u64).read_to_end(&mut bytes)?;
+    serde_json::from_slice(&bytes).map_err(io::Error::from)
+}

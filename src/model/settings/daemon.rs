@@ -1,0 +1,158 @@
+//! The daemon's own configuration: where it listens, its limits, and what it lays over the configuration of every call.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{Logging, Places};
+use crate::model::fault::{Fault, FaultKind, Outcome};
+use crate::model::object::Object;
+use crate::model::thick::SOCKET_DIR;
+
+/// Keys that are about the daemon alone, or about the file it writes for the runtime: they are not laid over calls.
+const OWN: [&str; 20] = [
+    "socketdir",
+    "daemonsocketdir",
+    "chrootdir",
+    "metricsport",
+    "metricsaddress",
+    "enablepprof",
+    "connectionlimit",
+    "pluginlimit",
+    "pernodecertificate",
+    "multusconfigfile",
+    "multusautoconfigdir",
+    "cniconfigdir",
+    "multusmastercni",
+    "forcecniversion",
+    "overridenetworkname",
+    "readinessindicatorfile",
+    "housekeepingseconds",
+    "cniversion",
+    "name",
+    "type",
+];
+
+/// The daemon's configuration.
+#[derive(Debug, Clone)]
+pub struct DaemonSettings {
+    /// The directory of the socket; key `socketDir`.
+    pub socket_dir: PathBuf,
+    /// Most calls that are served at a time; key `connectionLimit`. `None` leaves it to the daemon.
+    pub calls: Option<usize>,
+    /// Most plugins that run at a time; key `pluginLimit`.
+    pub plugins: usize,
+    /// Where metrics are served; keys `metricsPort` and `metricsAddress`.
+    pub metrics: Option<SocketAddr>,
+    /// How often the node is tidied up, in seconds; key `housekeepingSeconds`. 0 never does, but at the start.
+    pub housekeeping: u64,
+    /// The API server and the account, for what is no call of a runtime; key `kubeconfig`.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where things are.
+    pub places: Places,
+    /// Where and how much is logged.
+    pub logging: Logging,
+    /// What is laid over the configuration of every call.
+    pub overlay: Object,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    socketdir: Option<PathBuf>,
+    connectionlimit: Option<i64>,
+    pluginlimit: Option<usize>,
+    metricsport: Option<u16>,
+    metricsaddress: Option<IpAddr>,
+    housekeepingseconds: Option<u64>,
+    kubeconfig: Option<PathBuf>,
+}
+
+impl DaemonSettings {
+    /// Reads the configuration; an empty object has all defaults.
+    ///
+    /// # Errors
+    /// A value of the wrong type; a directory that is no absolute path; a limit that lets nothing through.
+    pub fn read(object: &Object) -> Outcome<Self> {
+        let keys: Keys = object.decode("the daemon's configuration")?;
+        let socket_dir = keys.socketdir.filter(|dir| !dir.as_os_str().is_empty());
+        let socket_dir = socket_dir.unwrap_or_else(|| SOCKET_DIR.into());
+        if !socket_dir.is_absolute() {
+            return Err(wrong("socketDir", &socket_dir.display()).remedy("give an absolute path"));
+        }
+        let calls = keys.connectionlimit.map(|n| {
+            usize::try_from(n).ok().filter(|n| *n > 0).ok_or_else(|| {
+                wrong("connectionLimit", &n).remedy("give a number above 0, or leave the key out")
+            })
+        });
+        let plugins = keys.pluginlimit.unwrap_or(PLUGINS);
+        if plugins == 0 {
+            return Err(wrong("pluginLimit", &0).remedy("give a number above 0, or leave the key out"));
+        }
+        let address = keys.metricsaddress.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let mut overlay = object.clone();
+        overlay.retain(|key| !OWN.iter().any(|own| key.eq_ignore_ascii_case(own)));
+        Ok(Self {
+            socket_dir,
+            calls: calls.transpose()?,
+            plugins,
+            metrics: keys.metricsport.filter(|port| *port > 0).map(|port| SocketAddr::new(address, port)),
+            housekeeping: keys.housekeepingseconds.unwrap_or(HOUSEKEEPING),
+            kubeconfig: keys.kubeconfig.filter(|path| !path.as_os_str().is_empty()),
+            places: Places::read(object)?,
+            logging: Logging::read(object)?,
+            overlay,
+        })
+    }
+}
+
+/// Plugins that run at a time: each may need as much memory as the daemon itself, or ten times that.
+const PLUGINS: usize = 4;
+/// Seconds between two rounds of tidying up.
+const HOUSEKEEPING: u64 = 60;
+
+fn wrong(key: &str, value: &dyn std::fmt::Display) -> Fault {
+    Fault::new(FaultKind::Config, format!("{key:?} is {value}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Outcome<DaemonSettings> {
+        DaemonSettings::read(&Object::parse(text.as_bytes(), "the test")?)
+    }
+
+    #[test]
+    fn an_empty_configuration_has_the_peers_defaults_and_bounds() {
+        let settings = read("{}").unwrap();
+
+        assert_eq!(settings.socket_dir, PathBuf::from("/run/multus"));
+        assert_eq!((settings.calls, settings.plugins, settings.metrics), (None, 4, None));
+    }
+
+    #[test]
+    fn what_is_about_the_daemon_is_not_laid_over_calls() {
+        let text = r#"{"cniVersion":"0.3.1","SocketDir":"/s","metricsPort":9091,"binDir":"/b","logLevel":"verbose","multusConfigFile":"auto"}"#;
+
+        let settings = read(text).unwrap();
+
+        assert_eq!(
+            String::from_utf8(settings.overlay.to_bytes()).unwrap(),
+            r#"{"binDir":"/b","logLevel":"verbose"}"#
+        );
+        assert_eq!(settings.metrics.unwrap().to_string(), "127.0.0.1:9091");
+    }
+
+    #[test]
+    fn a_limit_that_lets_nothing_through_is_refused() {
+        for text in [
+            r#"{"connectionLimit":0}"#,
+            r#"{"connectionLimit":-3}"#,
+            r#"{"pluginLimit":0}"#,
+            r#"{"socketDir":"s"}"#,
+        ] {
+            assert_eq!(read(text).unwrap_err().kind(), FaultKind::Config, "{text}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The daemon and its shim, over the real socket: a node and pods in network namespaces, plugins of the distribution.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a test may panic, and starts programs"
+)]
+
+mod calls;
+#[path = "../common/mod.rs"]
+mod common;
+mod hard_ends;
+mod peer_client;
+#[path = "../common/scene.rs"]
+mod scene;
+mod seen;
+mod stage;

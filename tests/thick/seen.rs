@@ -1,0 +1,87 @@
+//! What a daemon shows to the outside.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::stage::{Stage, answer};
+
+fn metrics() -> String {
+    let mut stream = TcpStream::connect("127.0.0.1:9091").unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let (code, body) = answer(&mut stream);
+    assert_eq!(code, 200);
+    body
+}
+
+fn stage() -> Stage {
+    let mut stage = Stage::new();
+    stage.daemon_conf["metricsPort"] = json!(9091);
+    stage
+}
+
+#[test]
+fn calls_and_their_parts_are_counted() {
+    let stage = stage();
+    let _daemon = stage.daemon();
+    let pod = stage.pod();
+    stage.call("ADD", "pod-1", &pod).result();
+    stage.call("ADD", "pod-1", &pod).error();
+
+    let text = metrics();
+
+    for line in [
+        "multus_server_request_total{handler=\"/cni\",code=\"200\",method=\"post\"} 1",
+        "multus_server_request_total{handler=\"/cni\",code=\"400\",method=\"post\"} 1",
+        "manifold_calls_total{command=\"ADD\",code=\"0\"} 1",
+        "manifold_calls_total{command=\"ADD\",code=\"101\"} 1",
+        "manifold_call_duration_seconds_count{command=\"ADD\"} 2",
+        "manifold_step_duration_seconds_count{phase=\"apply\",kind=\"macvlan\"} 1",
+        "manifold_step_duration_seconds_count{phase=\"apply\",kind=\"plugin bridge\"} 1",
+        "manifold_sandboxes 1",
+        "manifold_spool 0",
+    ] {
+        assert!(text.contains(line), "no {line:?} in\n{text}");
+    }
+}
+
+#[test]
+fn the_dashboard_shows_what_is_counted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dashboard = fs::read_to_string(root.join("deployments/grafana/manifold.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let stage = stage();
+    let _daemon = stage.daemon();
+    stage.call("ADD", "pod-1", &stage.pod()).result();
+    let text = metrics();
+
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let shown: Vec<&str> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+
+    let words = shown.iter().flat_map(|expr| expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'));
+    let names: Vec<&str> =
+        words.filter(|word| word.starts_with("manifold_") || word.starts_with("multus_")).collect();
+    assert!(names.len() > 5, "{shown:?}");
+    for name in names {
+        let family = name.trim_end_matches("_bucket").trim_end_matches("_total");
+        assert!(text.contains(&format!("# TYPE {family} ")), "{name} is counted by nobody");
+    }
+}
+
+#[test]
+fn a_call_is_one_line_with_all_its_durations() {
+    let stage = stage();
+    let daemon = stage.daemon();
+    stage.call("ADD", "pod-1", &stage.pod()).result();
+
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains("command=\"ADD\"")).unwrap();
+
+    for word in ["container=\"pod-1\"", "network=\"meta\"", "apply macvlan", "apply plugin bridge", "ms="] {
+        assert!(line.contains(word), "no {word} in {line}");
+    }
+}

@@ -1,0 +1,156 @@
+//! A node with a daemon, and pods.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::common::Pod;
+use crate::scene::{self, Answer, Call, PLUGINS, Scene};
+
+/// A node on which calls go through the shim.
+pub(crate) struct Stage {
+    pub(crate) scene: Scene,
+    /// The configuration that the runtime gives the shim.
+    pub(crate) conf: Value,
+    /// That of the daemon.
+    pub(crate) daemon_conf: Value,
+}
+
+/// A running daemon; ended when dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Stage {
+    /// A node whose pods get an exec'd default network and a native one.
+    pub(crate) fn new() -> Self {
+        let scene = Scene::new();
+        let bridge = json!({"cniVersion": "1.0.0", "name": "base", "type": "bridge", "bridge": "br0", "ipam": scene.ipam(0)});
+        let data = scene.macvlan("data", 1);
+        let mut conf = scene.conf(&json!([bridge, data]));
+        conf["type"] = json!("manifold-shim");
+        conf["cniVersion"] = json!("1.1.0");
+        conf["daemonSocketDir"] = json!(scene.path("run"));
+        let daemon_conf = json!({
+            "socketDir": scene.path("run"), "stateDir": scene.path("state"), "cniDir": scene.path("cache"),
+            "binDir": PLUGINS, "logLevel": "verbose", "housekeepingSeconds": 0,
+        });
+        Self { scene, conf, daemon_conf }
+    }
+
+    pub(crate) fn pod(&self) -> Pod {
+        self.scene.node.pod().unwrap()
+    }
+
+    /// Starts a daemon and waits until it serves.
+    pub(crate) fn daemon(&self) -> Daemon {
+        let daemon = self.start();
+        let end = Instant::now() + Duration::from_secs(30);
+        while UnixStream::connect(self.socket()).is_err() {
+            assert!(Instant::now() < end, "the daemon does not listen: {}", daemon.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        daemon
+    }
+
+    /// Starts a daemon.
+    pub(crate) fn start(&self) -> Daemon {
+        let config = self.scene.path("daemon.json");
+        fs::write(&config, self.daemon_conf.to_string()).unwrap();
+        let log = self.scene.path("daemon.log");
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_manifold"));
+        command.arg("daemon").arg("--config").arg(config).env_remove("CNI_COMMAND");
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        Daemon { child, log }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.scene.path("run/multus.sock")
+    }
+
+    /// Starts a call through the shim.
+    pub(crate) fn begin(&self, verb: &str, container: &str, pod: &Pod) -> Child {
+        let call = Call { verb, container, ifname: "eth0", netns: pod.path().as_str() };
+        let command = self.scene.command(env!("CARGO_BIN_EXE_manifold-shim"), &call);
+        scene::start(command, self.conf.to_string().as_bytes())
+    }
+
+    /// Makes a call through the shim.
+    pub(crate) fn call(&self, verb: &str, container: &str, pod: &Pod) -> Answer {
+        scene::finish(self.begin(verb, container, pod))
+    }
+
+    /// Asks the daemon as the peer's programs do.
+    pub(crate) fn http(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: dummy\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        answer(&mut stream)
+    }
+
+    /// The DELs that are kept.
+    pub(crate) fn spool(&self) -> usize {
+        fs::read_dir(self.scene.path("state/spool")).map_or(0, Iterator::count)
+    }
+
+    /// Waits until something is so.
+    pub(crate) fn await_that(&self, what: &str, so: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !so() {
+            let log = fs::read_to_string(self.scene.path("daemon.log")).unwrap_or_default();
+            assert!(Instant::now() < end, "{what} does not become true; the daemon's log:\n{log}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn assert_empty(&self) {
+        assert_eq!(self.scene.kept(), Default::default());
+    }
+}
+
+/// Code and body of an HTTP answer.
+pub(crate) fn answer(stream: &mut impl Read) -> (u16, String) {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
+    (code, body.to_owned())
+}
+
+impl Daemon {
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ended(mut self) -> bool {
+        self.child.wait().unwrap().success()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}
