@@ -5,8 +5,9 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 CASES :=
 STATIC := -Ctarget-feature=+crt-static -Crelocation-model=static
 ROUNDS :=
+PODS :=
 
-.PHONY: help demo test rig bench release deps-demo deps-test
+.PHONY: help demo test rig bench bench-storm soak release deps-demo deps-test
 
 help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 20
@@ -24,6 +25,12 @@ rig: deps-test ## runs only the cases in the emulated machine: make rig CASES="-
 # With the flags of `release`: what is measured is the program as it is installed.
 bench: deps-demo ## measures attaching beside the reference plugin and the bare kernel: make bench ROUNDS=200
 	@env RUSTFLAGS="$(STATIC)" cargo bench --quiet --locked --target $(HOST) --bench attach -- $(ROUNDS)
+
+bench-storm: deps-demo ## starts many pods at once through the shim and a daemon with 32 MiB: make bench-storm PODS=100
+	@env RUSTFLAGS="$(STATIC)" cargo bench --quiet --locked --target $(HOST) --bench storm -- $(PODS)
+
+soak: deps-demo ## attaches and detaches 10,000 times and prints what might grow: make soak ROUNDS=10000
+	@env RUSTFLAGS="$(STATIC)" cargo bench --quiet --locked --target $(HOST) --bench storm -- soak $(ROUNDS)
 
 # Static, so that it runs on any node, and at a fixed place: relocating itself would cost every call
 # (docs/decisions/0022-the-binary-is-static-and-at-a-fixed-place.md). The target must be given: without it the flag would reach build scripts.
