@@ -98,14 +98,14 @@ impl Node {
         json!({"type": "host-local", "dataDir": self.scene.path("ipam"), "ranges": [[{"subnet": format!("10.{n}.0.0/16")}]]})
     }
 
-    fn begin(&self, verb: &str, container: &str, pod: &Pod, conf: &str) -> Child {
+    fn begin(&self, verb: &str, (container, pod): (&str, &Pod), conf: &str) -> Child {
         let call = Call { verb, container, ifname: "eth0", netns: pod.path().as_str() };
         scene::start(self.scene.command(env!("CARGO_BIN_EXE_manifold-shim"), &call), conf.as_bytes())
     }
 
-    fn call(&self, verb: &str, container: &str, pod: &Pod, conf: &str) -> Duration {
+    fn call(&self, verb: &str, who: (&str, &Pod), conf: &str) -> Duration {
         let began = Instant::now();
-        scene::finish(self.begin(verb, container, pod, conf)).result();
+        scene::finish(self.begin(verb, who, conf)).result();
         began.elapsed()
     }
 
@@ -118,8 +118,8 @@ impl Node {
             let pod = self.scene.node.pod().unwrap();
             let mut adds: Vec<Duration> = (0..IN_A_ROW)
                 .map(|_| {
-                    let took = self.call("ADD", "row", &pod, &conf);
-                    self.call("DEL", "row", &pod, &conf);
+                    let took = self.call("ADD", ("row", &pod), &conf);
+                    self.call("DEL", ("row", &pod), &conf);
                     took
                 })
                 .collect();
@@ -141,7 +141,7 @@ impl Node {
             self.cage.forget_peak();
             let began = Instant::now();
             let begun =
-                pods.iter().enumerate().map(|(n, pod)| self.begin(verb, &format!("pod-{n}"), pod, &conf));
+                pods.iter().enumerate().map(|(n, pod)| self.begin(verb, (&format!("pod-{n}"), pod), &conf));
             let begun: Vec<Child> = begun.collect();
             let answers: Vec<_> = begun.into_iter().map(scene::finish).collect();
             let failed: Vec<_> = answers.into_iter().filter(|answer| !answer.succeeded()).collect();
@@ -166,15 +166,18 @@ impl Node {
         println!("\n| rounds | resident, kB | descriptors | threads | files kept |\n|--:|--:|--:|--:|--:|");
         for round in 0..=rounds {
             if round % (rounds / 10).max(1) == 0 {
-                let count = |what: &str| {
-                    std::fs::read_dir(format!("/proc/{}/{what}", self.daemon.id())).map_or(0, Iterator::count)
-                };
+                let (descriptors, threads) = (self.count("fd"), self.count("task"));
                 let kept = self.scene.kept().len();
-                println!("| {round} | {} | {} | {} | {kept} |", self.resident(), count("fd"), count("task"));
+                println!("| {round} | {} | {descriptors} | {threads} | {kept} |", self.resident());
             }
-            self.call("ADD", &format!("soak-{round}"), &pod, &conf);
-            self.call("DEL", &format!("soak-{round}"), &pod, &conf);
+            self.call("ADD", (&format!("soak-{round}"), &pod), &conf);
+            self.call("DEL", (&format!("soak-{round}"), &pod), &conf);
         }
+    }
+
+    /// How many of these the daemon has.
+    fn count(&self, what: &str) -> usize {
+        std::fs::read_dir(format!("/proc/{}/{what}", self.daemon.id())).map_or(0, Iterator::count)
     }
 
     /// The daemon's resident memory, in kB.

@@ -29,7 +29,9 @@ pub(crate) fn lay_out(scene: &Scene, mut manifold: Value) {
     // The network's name and version are those of the list.
     manifold.as_object_mut().unwrap().retain(|key, _| key != "name" && key != "cniVersion");
     manifold["binDir"] = json!(bin);
-    manifold["capabilities"] = json!({"io.kubernetes.cri.pod-annotations": true, "portMappings": true});
+    if manifold["capabilities"].is_null() {
+        manifold["capabilities"] = json!({"io.kubernetes.cri.pod-annotations": true, "portMappings": true});
+    }
     let list = json!({"cniVersion": "1.0.0", "name": "cluster", "plugins": [manifold]});
     fs::write(conf.join("10-cluster.conflist"), list.to_string()).unwrap();
     fs::write(scene.path("containerd.toml"), containerd_conf(scene)).unwrap();

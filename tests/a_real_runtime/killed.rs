@@ -14,14 +14,14 @@ use crate::runtime::Runtime;
 /// A plugin that waits once, the first time it is called with one verb. It tells through one pipe that it is there, and
 /// goes on when the other one says so.
 #[derive(Clone)]
-struct Gate {
+pub(crate) struct Gate {
     reached: PathBuf,
     open: PathBuf,
 }
 
 impl Gate {
     /// Puts the plugin in place, and the network "gate" that has it.
-    fn before(verb: &str, runtime: &Runtime) -> Self {
+    pub(crate) fn before(verb: &str, runtime: &Runtime) -> Self {
         let gate = Self { reached: runtime.scene.path("reached"), open: runtime.scene.path("open") };
         for pipe in [&gate.reached, &gate.open] {
             mkfifo(pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
@@ -38,7 +38,7 @@ impl Gate {
     }
 
     /// Returns when the plugin waits.
-    fn await_arrival(&self) {
+    pub(crate) fn await_arrival(&self) {
         fs::read(&self.reached).unwrap();
         fs::remove_file(&self.reached).unwrap();
     }

@@ -12,6 +12,8 @@
     reason = "a test may panic, and starts programs"
 )]
 
+#[path = "../common/api_server/mod.rs"]
+mod api_server;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/scene.rs"]
@@ -19,6 +21,7 @@ mod scene;
 
 mod cell;
 mod cgroup;
+mod cluster;
 mod configuration;
 mod image;
 mod killed;

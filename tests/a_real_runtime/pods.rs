@@ -20,7 +20,7 @@ pub(crate) fn runtime() -> Runtime {
 }
 
 /// The IPv4 address of an interface in what `ip addr` says.
-fn address(seen: &Value, ifname: &str) -> String {
+pub(crate) fn address(seen: &Value, ifname: &str) -> String {
     let links = seen.as_array().unwrap();
     let link =
         links.iter().find(|link| link["ifname"] == ifname).unwrap_or_else(|| panic!("no {ifname}: {seen}"));
