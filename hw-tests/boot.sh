@@ -40,7 +40,7 @@ KVER=${RIG_KVER:-$(ls "$KROOT/lib/modules" 2>/dev/null | sort -V | tail -n 1)}
 QEMU=${RIG_QEMU:-qemu-system-x86_64}
 BOOTMODS="virtio_pci virtio_console 9p 9pnet_virtio overlay virtio_rng"
 PRELOAD=${RIG_PRELOAD:-"igb 8021q macvlan ipvlan dummy veth bridge vrf bonding vfio-pci vfio_iommu_type1"}
-MODS=${RIG_MODS:-"igbvf macvtap ipvtap team br_netfilter tun tap vxlan geneve ifb macsec wireguard xfrm_interface hsr
+MODS=${RIG_MODS:-"igbvf psample macvtap ipvtap team br_netfilter tun tap vxlan geneve ifb macsec wireguard xfrm_interface hsr
  virtio_net vhost_net nf_tables nft_chain_nat nft_ct nft_nat nft_masq nft_reject_inet nft_reject_ipv4 nft_reject_ipv6 nft_compat nft_limit nft_fib_inet
  xt_MASQUERADE xt_comment xt_conntrack xt_mark xt_addrtype xt_multiport xt_REDIRECT xt_nat ip_tables iptable_nat iptable_filter iptable_mangle
  ip6_tables ip6table_nat ip6table_filter ip_set xt_set openvswitch sch_ingress sch_tbf sch_htb sch_prio sch_netem cls_u32 cls_matchall cls_flower

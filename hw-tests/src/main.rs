@@ -13,6 +13,7 @@ mod catalogue;
 mod command;
 mod link;
 mod need;
+mod netdevsim;
 mod node;
 mod options;
 mod packages;

@@ -14,6 +14,8 @@ pub(crate) enum Need {
     Link(&'static str),
     /// A network adapter that offers SR-IOV virtual functions.
     SriovAdapter,
+    /// The kernel's simulated adapter, netdevsim.
+    Simulator,
     /// This program of the distribution's.
     Program(&'static str),
     /// This program of the reference plugins.
@@ -29,6 +31,7 @@ impl Need {
         match self {
             Self::Link(kind) => probe_link(kind),
             Self::SriovAdapter => sriov_adapters().map(|_| ()),
+            Self::Simulator => probe_simulator(),
             Self::Program(name) => Program::new([name, "--version"]).output().map(|_| ()),
             Self::Plugin(name) => probe_plugin(name),
         }
@@ -40,6 +43,7 @@ impl fmt::Display for Need {
         match self {
             Self::Link(kind) => write!(f, "links of type {kind}"),
             Self::SriovAdapter => f.write_str("an SR-IOV adapter"),
+            Self::Simulator => f.write_str("the module netdevsim"),
             Self::Program(name) => write!(f, "the program {name}"),
             Self::Plugin(name) => write!(f, "the plugin {name}"),
         }
@@ -72,6 +76,12 @@ pub(crate) fn sriov_adapters() -> Outcome<Vec<String>> {
         folder.filter_map(Result::ok).filter(|entry| entry.path().join("device/sriov_numvfs").exists());
     let names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     if names.is_empty() { Err(Trouble::new("no adapter offers virtual functions")) } else { Ok(names) }
+}
+
+/// Looks for the bus that the module makes.
+fn probe_simulator() -> Outcome<()> {
+    let bus = Path::new("/sys/bus/netdevsim");
+    if bus.exists() { Ok(()) } else { Err(Trouble::new(format!("there is no {bus:?}"))) }
 }
 
 /// Looks for a plugin where the distribution puts them.

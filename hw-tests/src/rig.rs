@@ -1,12 +1,14 @@
 //! The emulated machine: kernel and QEMU out of the distribution's packages, booted by `boot.sh`.
 
 use std::fs::Permissions;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::command::{Program, bare};
+use crate::netdevsim;
 use crate::options::{Options, Whom, built};
 use crate::packages::{Packages, major};
 use crate::trouble::{Outcome, Trouble, holds};
@@ -30,6 +32,9 @@ export LD_LIBRARY_PATH="$root/$lib:$root/lib/x86_64-linux-gnu" QEMU_MODULE_DIR="
 for data in usr/share/qemu usr/share/seabios usr/lib/ipxe/qemu; do set -- -L "$root/$data" -L "/$data" "$@"; done
 exec "$root/usr/bin/qemu-system-x86_64" "$@"
 "#;
+
+/// Loads the module that was built for the machine, and becomes what follows.
+const LOADER: &str = r#"modprobe -a psample macsec && insmod "$0"; exec "$@""#;
 
 /// What the emulated machine is made of, kept in the build folder.
 struct Parts {
@@ -60,7 +65,10 @@ pub(crate) fn boot(options: &Options) -> Outcome<ExitCode> {
 /// The command to run in the machine: this program, which the machine sees under the same path.
 fn inside(options: &Options) -> Outcome<Vec<PathBuf>> {
     let me = std::env::current_exe().map_err(Trouble::doing("cannot tell where this program is"))?;
-    let mut words = vec![me, "--rig".into(), "here".into(), "--must-run".into()];
+    let module = netdevsim::module()?;
+    let loaded = ["sh".into(), "-c".into(), LOADER.into(), module];
+    let mut words: Vec<PathBuf> = loaded.into_iter().collect();
+    words.extend([me, "--rig".into(), "here".into(), "--must-run".into()]);
     words.extend(["--filter".into(), PathBuf::from(&options.filter)]);
     match options.subject {
         Whom::Manifold => words.extend(["--manifold".into(), options.manifold()?]),
@@ -90,6 +98,13 @@ impl Parts {
                 unpacked.join("run")
             }
         };
+        let module = netdevsim::module()?;
+        if !module.exists()
+            && let Err(trouble) = netdevsim::build(opened(&mut view, &home)?, &kernel, &module)
+        {
+            // The cases that need it will say so; the others do without.
+            writeln!(std::io::stderr(), "there is no simulated adapter: {trouble}").ok();
+        }
         Ok(Self { home, kernel, qemu })
     }
 }

@@ -108,18 +108,24 @@ impl Sysfs {
     }
 
     /// The network interface that stands for a VF on the adapter's switch, where that is in mode `switchdev`: of the same
-    /// switch as the PF's, and named after PF and VF.
+    /// switch as the PF's, and named after PF and VF. Most adapters number PFs as their ports; of one that does not, the
+    /// only one named after that VF is meant.
     pub fn representor(&self, pf: PciAddress, number: u32) -> Option<String> {
         let uplink = self.uplink(pf)?;
         let switch = self.net(&uplink, "phys_switch_id")?;
         let pf_number = self.port_name(&uplink).as_deref().and_then(uplink_number);
         let all = names(&self.root.join("class/net")).ok()?;
-        all.into_iter().filter(|name| *name != uplink).find(|name| {
-            let port = self.port_name(name).and_then(|port| represented(&port));
-            let same_pf = |of: Option<u32>| of.zip(pf_number).is_none_or(|(of, here)| of == here);
-            port.is_some_and(|(of, vf)| vf == number && same_pf(of))
-                && self.net(name, "phys_switch_id").as_ref() == Some(&switch)
-        })
+        let of_vf = all.into_iter().filter(|name| *name != uplink).filter_map(|name| {
+            let (pf, vf) = represented(&self.port_name(&name)?)?;
+            let same_switch = || self.net(&name, "phys_switch_id").as_ref() == Some(&switch);
+            (vf == number && same_switch()).then_some((pf, name))
+        });
+        let mut of_vf: Vec<(Option<u32>, String)> = of_vf.collect();
+        match of_vf.iter().position(|(pf, _)| pf.is_some() && *pf == pf_number) {
+            Some(place) => Some(of_vf.swap_remove(place).1),
+            None if of_vf.len() == 1 => of_vf.pop().map(|(_, name)| name),
+            None => None,
+        }
     }
 
     /// The RDMA device of a function.

@@ -4,6 +4,7 @@ mod application;
 mod attach;
 mod given_back;
 mod hard_ends;
+mod simulated;
 
 use serde_json::{Value, json};
 
@@ -16,8 +17,8 @@ use crate::trouble::Outcome;
 
 const NEEDS: &[Need] = &[Need::SriovAdapter];
 
-pub(crate) const CASES: [&[Case]; 4] =
-    [attach::CASES, given_back::CASES, application::CASES, hard_ends::CASES];
+pub(crate) const CASES: [&[Case]; 5] =
+    [attach::CASES, given_back::CASES, application::CASES, hard_ends::CASES, simulated::CASES];
 
 /// The machine, an adapter with virtual functions, and a pod.
 struct Stage {

@@ -125,6 +125,20 @@ fn a_representor_on_a_controller_of_the_adapters_own_is_found() {
     assert_eq!(tree.sysfs().representor(pci("0000:03:00.0"), 5).as_deref(), Some("eth9"));
 }
 
+/// As netdevsim has it: its ports are numbered from 1, its PFs from 0.
+#[test]
+fn a_representor_is_found_although_ports_and_pfs_are_numbered_apart() {
+    let tree = Tree::new();
+    tree.adapter("0000:03:00.0", &[(2, "0000:03:00.4")]);
+    tree.port("pf0", "aa", "p1").port("eth3", "aa", "pf0vf2").port("eth4", "aa", "pf0vf3");
+    let (sysfs, pf) = (tree.sysfs(), pci("0000:03:00.0"));
+
+    assert_eq!(sysfs.representor(pf, 2).as_deref(), Some("eth3"));
+    // Nobody can tell which of two is meant.
+    tree.port("eth5", "aa", "pf2vf2");
+    assert_eq!(sysfs.representor(pf, 2), None);
+}
+
 #[test]
 fn an_adapter_in_legacy_mode_has_no_representors() {
     let tree = Tree::new();
