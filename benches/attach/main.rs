@@ -13,6 +13,9 @@
     reason = "a measurement may panic, and prints its figures"
 )]
 
+#[path = "../../tests/common/api_server/mod.rs"]
+mod api_server;
+mod cluster;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod engine;
@@ -23,6 +26,7 @@ mod race;
 mod scene;
 mod table;
 
+use cluster::Cluster;
 use engine::Sandbox;
 use manifold::model::Network;
 use race::{Contender, race};
@@ -38,6 +42,8 @@ fn main() {
     let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(ROUNDS);
     let scene = Scene::enter();
     println!("{}", machine::describe());
+    let cluster = Cluster::start(&scene);
+    cluster.print_memory(&scene);
 
     let contenders = vec![process::version_of_reference(&scene), process::version_of_manifold(&scene)];
     table::print("Process start: VERSION", &race(rounds, contenders).adds(), &[0]);
@@ -46,6 +52,16 @@ fn main() {
     let times = race(rounds, contenders);
     table::print("ADD of one macvlan", &times.adds(), &[0, 5]);
     table::print("DEL of one macvlan", &times.dels(), &[0, 5]);
+
+    let before = cluster.asked();
+    let times = race(rounds, vec![Cluster::bridge(&scene), cluster.whole(&scene)]);
+    println!(
+        "\nRequests to the API server for a whole pod: {}",
+        (cluster.asked() - before) / race::turns(rounds)
+    );
+    table::print("ADD of a whole pod of a cluster", &times.adds(), &[0]);
+    table::print("DEL of a whole pod of a cluster", &times.dels(), &[0]);
+    Cluster::print_against_peer(table::ratio(&times.adds(), 1, 0));
 
     let times = race(rounds, several_links(&scene));
     table::print("DEL of a pod with several links", &times.dels(), &[0]);

@@ -12,7 +12,7 @@ use crate::scene::Scene;
 const REFERENCE: &str = "/usr/lib/cni";
 
 /// A program, what it is told, and for which pod.
-struct Plugin {
+pub(crate) struct Plugin {
     program: String,
     stdin: String,
     pod: Pod,
@@ -63,11 +63,11 @@ fn version_request() -> String {
 }
 
 impl Plugin {
-    fn new(scene: &Scene, program: String, stdin: String) -> Self {
+    pub(crate) fn new(scene: &Scene, program: String, stdin: String) -> Self {
         Self { program, stdin, pod: scene.pod() }
     }
 
-    fn run(&self, verb: &str) {
+    pub(crate) fn run(&self, verb: &str) {
         #[allow(clippy::disallowed_methods, reason = "the measured process")]
         let mut child = Command::new(&self.program)
             .env_clear()
@@ -76,6 +76,7 @@ impl Plugin {
             .env("CNI_NETNS", self.pod.path().as_str())
             .env("CNI_IFNAME", "eth0")
             .env("CNI_PATH", REFERENCE)
+            .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_UID=u")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

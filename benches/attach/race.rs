@@ -5,6 +5,11 @@ use std::time::{Duration, Instant};
 /// Rounds before the first that counts.
 const WARM_UP: usize = 3;
 
+/// How often each contender attaches in so many rounds.
+pub(crate) fn turns(rounds: usize) -> usize {
+    rounds + WARM_UP
+}
+
 /// Someone who makes attachments and takes them down, every time the same.
 pub(crate) struct Contender {
     pub(crate) name: String,

@@ -20,6 +20,11 @@ pub(crate) fn print(title: &str, rows: &[Row<'_>], yardsticks: &[usize]) {
     }
 }
 
+/// How the median of one row compares with that of another.
+pub(crate) fn ratio(rows: &[Row<'_>], row: usize, yardstick: usize) -> f64 {
+    median(rows[row].1).as_secs_f64() / median(rows[yardstick].1).as_secs_f64()
+}
+
 fn median(sorted: &[Duration]) -> Duration {
     at(sorted, 50)
 }
