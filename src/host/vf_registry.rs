@@ -1,9 +1,11 @@
 //! The files by which the peer's plugin `sriov` keeps account of VFs. Manifold keeps the same account, so that both can
 //! serve one node: neither takes a VF that the other has, and Manifold takes down what the peer attached.
 //!
-//!     <dir>/pci/vf_lock/<pci>.lock     locked (`flock(2)`) while somebody works on the VF
-//!     <dir>/pci/<pci>                  the path of the network namespace that has the VF
-//!     <dir>/<container>-<interface>    what the peer did and what was there before, as JSON
+//! ```text
+//! <dir>/pci/vf_lock/<pci>.lock     locked (`flock(2)`) while somebody works on the VF
+//! <dir>/pci/<pci>                  the path of the network namespace that has the VF
+//! <dir>/<container>-<interface>    what the peer did and what was there before, as JSON
+//! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
