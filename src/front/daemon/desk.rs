@@ -90,11 +90,15 @@ impl Desk {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Lets nobody in any more, and waits until all who are served are gone, or the time is over. Answers with how many
-    /// are still there.
-    pub(super) async fn close(&self, until: Instant) -> usize {
+    /// Lets nobody in any more.
+    pub(super) fn refuse(&self) {
         self.closing.store(true, Ordering::Release);
         self.places.close();
+    }
+
+    /// Waits until all who are served are gone, or the time is over. Answers with how many are still there.
+    pub(super) async fn close(&self, until: Instant) -> usize {
+        self.refuse();
         let deadline = tokio::time::Instant::from_std(until);
         loop {
             let left = self.left.notified();

@@ -17,7 +17,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::interval;
+use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
 
 use super::call::{self, Wanted};
 use super::desk::{Desk, Ended};
@@ -29,6 +30,10 @@ use crate::model::thick::{CNI, DELEGATE, MAX_REQUEST, SOCKET};
 const GRACE: Duration = Duration::from_secs(25);
 /// How often it is looked whether the socket is still in its place.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long nobody may have come before it is believed that nobody is left at the door.
+const DRAIN: Duration = Duration::from_millis(50);
+/// How long answers may take to their callers at the end.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a caller may take for the head of a request.
 const HEAD: Duration = Duration::from_secs(10);
 
@@ -55,31 +60,39 @@ pub(super) async fn serve(desk: &Arc<Desk>) -> Outcome<()> {
     tidy::start(desk);
     tracing::info!(socket = ?door.path, "serving");
     let mut look = interval(LOOK);
+    let mut callers = JoinSet::new();
     loop {
         tokio::select! {
             taken = door.listener.accept() => match taken {
-                Ok((stream, _)) => drop(tokio::spawn(connection(Arc::clone(desk), TokioIo::new(stream)))),
+                Ok((stream, _)) => drop(callers.spawn(connection(Arc::clone(desk), TokioIo::new(stream)))),
                 // Out of descriptors or memory: the next may go better, in a while.
                 Err(cause) => {
                     tracing::warn!("cannot take a connection: {cause}");
                     tokio::time::sleep(LOOK).await;
                 }
             },
+            Some(_) = callers.join_next() => {}
             _ = look.tick() => door.mend(&desk.settings.socket_dir),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
     }
-    // Callers find nobody, or hear 503, and wait for the next daemon; DELs are kept for it.
-    door.shut();
     let (waiting, working) = desk.crowd();
     tracing::info!(waiting, working, "stopping");
+    // From here on callers find nobody, or hear 503, and wait for the next daemon; DELs are kept for it. Those who were
+    // connected before hear it too: a connection that is reset would tell them nothing.
+    desk.refuse();
+    door.shut();
+    while let Ok(Ok((stream, _))) = timeout(DRAIN, door.listener.accept()).await {
+        callers.spawn(connection(Arc::clone(desk), TokioIo::new(stream)));
+    }
     match desk.close(Instant::now() + GRACE).await {
         0 => tracing::info!("stopped"),
         left => tracing::warn!(left, "stopped before all calls were done; what they did is on record"),
     }
-    // What was answered is to reach its caller.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // What was answered is to reach its caller; who keeps a connection open without a word is not waited for.
+    let farewell = async { while callers.join_next().await.is_some() {} };
+    timeout(FAREWELL, farewell).await.unwrap_or_default();
     Ok(())
 }
 
@@ -120,7 +133,7 @@ impl Door {
     }
 
     /// Takes the socket away, unless it is another daemon's by now.
-    fn shut(self) {
+    fn shut(&self) {
         if inode(&self.path) == self.inode {
             fs::remove_file(&self.path).unwrap_or_default();
         }
