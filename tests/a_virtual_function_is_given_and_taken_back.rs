@@ -112,6 +112,7 @@ impl Stage {
             routing: Default::default(),
             device: None,
             device_file: None,
+            sockets: None,
         }
     }
 

@@ -71,6 +71,7 @@ impl Shared {
             routing: Default::default(),
             device: None,
             device_file: None,
+            sockets: None,
         };
         let conf = &attachment.network.plugins[0];
         let read = ipam::read(Ask { conf, attachment: &attachment }).unwrap();

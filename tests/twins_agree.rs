@@ -101,6 +101,7 @@ fn attachment(conf: &Value, ifname: &str, netns: &str) -> Attachment {
         routing: Default::default(),
         device: None,
         device_file: None,
+        sockets: None,
     }
 }
 

@@ -58,6 +58,7 @@ impl Attaching {
             routing: Default::default(),
             device: None,
             device_file: None,
+            sockets: None,
         };
         let attachments = sandbox.networks.into_iter().zip(1..).map(attachment).collect();
         Self { container, attachments, state: sandbox.state, _pod: sandbox.pod }

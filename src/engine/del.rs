@@ -129,6 +129,9 @@ fn by_another_plugin(mut record: Record) -> Record {
         Step::Link(link) => Some(Step::Link(LinkStep { group: mark::UNMARKED, ..link.clone() })),
         Step::Lease(_)
         | Step::Vf(_)
+        | Step::Socket(_)
+        | Step::Port(_)
+        | Step::Note(_)
         | Step::Configure(_)
         | Step::DefaultRoute(_)
         | Step::Exec(_)

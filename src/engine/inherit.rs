@@ -85,6 +85,9 @@ fn steps(node: &Node<'_>, one: &Inherited) -> Vec<Step> {
         Step::Lease(_)
         | Step::Link(_)
         | Step::Vf(_)
+        | Step::Socket(_)
+        | Step::Port(_)
+        | Step::Note(_)
         | Step::Configure(_)
         | Step::DefaultRoute(_)
         | Step::Pass
@@ -116,6 +119,9 @@ fn unmarked(step: &Step) -> Option<Step> {
         }
         Step::Lease(_)
         | Step::Vf(_)
+        | Step::Socket(_)
+        | Step::Port(_)
+        | Step::Note(_)
         | Step::Configure(_)
         | Step::Exec(_)
         | Step::DefaultRoute(_)

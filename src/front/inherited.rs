@@ -137,6 +137,7 @@ impl Inheritance<'_> {
             routing: Default::default(),
             device: None,
             device_file: None,
+            sockets: None,
         };
         Inherited { attachment, result, maker: Maker::Another }
     }

@@ -16,6 +16,7 @@ use crate::host::hands::HostHands;
 use crate::host::journal::FileJournal;
 use crate::host::kube::{Budget, KubeCluster, ServiceAccount};
 use crate::host::netlink::Sockets;
+use crate::host::ovsdb::OpenSwitches;
 use crate::host::probe::HostProbe;
 use crate::model::ContainerId;
 use crate::model::fault::Outcome;
@@ -26,6 +27,8 @@ const PLUGIN_LIMIT: Duration = Duration::from_secs(120);
 
 /// The adapters of this node. They share sockets, and live as long as one call.
 pub(super) struct Machine {
+    /// The call's connections to switches.
+    pub(super) switches: Rc<OpenSwitches>,
     probe: Box<dyn Probe>,
     hands: Box<dyn Hands>,
     /// The journal, for doors that only read.
@@ -40,12 +43,15 @@ impl Machine {
         let path = std::iter::once(&places.bin_dir).chain(elsewhere).cloned().collect();
         let plugins = Plugins::new(path, environment(), PLUGIN_LIMIT).in_turns(context.turns.clone());
         let plugins = Rc::new(plugins);
-        let probe = HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins));
-        let hands = HostHands::new(sockets, plugins, &places.cache_dir);
+        let switches = Rc::new(OpenSwitches::default());
+        let probe =
+            HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins)).with_switches(Rc::clone(&switches));
+        let hands = HostHands::new(sockets, plugins, &places.cache_dir).with_switches(Rc::clone(&switches));
         let journal = FileJournal::new(&places.state_dir);
         match &context.stopwatch {
-            None => Self { probe: Box::new(probe), hands: Box::new(hands), journal },
+            None => Self { switches, probe: Box::new(probe), hands: Box::new(hands), journal },
             Some(watch) => Self {
+                switches,
                 probe: Box::new(Timed::new(probe, Arc::clone(watch))),
                 hands: Box::new(Timed::new(hands, Arc::clone(watch))),
                 journal,

@@ -40,11 +40,14 @@ fn kind(step: &Step) -> String {
         }
         .to_owned(),
         Step::Vf(_) => "sriov".to_owned(),
+        Step::Port(_) => "ovs".to_owned(),
         Step::Configure(_) => "addresses".to_owned(),
         Step::Exec(exec) => format!("plugin {}", exec.program),
         Step::Pass => "passthru".to_owned(),
         Step::DefaultRoute(_) => "default-route".to_owned(),
-        Step::Cache(_) | Step::DeviceFile(_) | Step::DeviceInfo(_) => "files".to_owned(),
+        Step::Socket(_) | Step::Note(_) | Step::Cache(_) | Step::DeviceFile(_) | Step::DeviceInfo(_) => {
+            "files".to_owned()
+        }
     }
 }
 

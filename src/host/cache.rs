@@ -259,6 +259,7 @@ mod tests {
             routing: Default::default(),
             device: None,
             device_file: None,
+            sockets: None,
         }
     }
 

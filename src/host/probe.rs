@@ -9,6 +9,7 @@ use super::exec::Plugins;
 use super::netlink::link::{self, Seen};
 use super::netlink::{Socket, Sockets, route};
 use super::netns::Netns;
+use super::ovsdb::OpenSwitches;
 use super::sysfs::Sysfs;
 use super::vf_registry::VfRegistry;
 use crate::engine::ports::{NetnsState, Probe};
@@ -27,12 +28,20 @@ pub struct HostProbe {
     plugins: Rc<Plugins>,
     sysfs: Sysfs,
     registry: VfRegistry,
+    switches: Rc<OpenSwitches>,
 }
 
 impl HostProbe {
     /// A probe that shares the call's sockets, and looks for these plugins.
     pub fn new(sockets: Rc<Sockets>, plugins: Rc<Plugins>) -> Self {
-        Self { sockets, plugins, sysfs: Sysfs::default(), registry: VfRegistry::default() }
+        let (sysfs, registry) = (Sysfs::default(), VfRegistry::default());
+        Self { sockets, plugins, sysfs, registry, switches: Rc::default() }
+    }
+
+    /// The same, which shares the call's connections to switches.
+    #[must_use]
+    pub fn with_switches(self, switches: Rc<OpenSwitches>) -> Self {
+        Self { switches, ..self }
     }
 
     /// The same, which looks for devices in this tree and finds the account of VFs here.
@@ -75,12 +84,25 @@ impl Probe for HostProbe {
             Question::Program(program) => self.plugins.find(program).map(|_| Answer::Present),
             Question::ResolvConf(path) => Ok(Answer::Text(text(path)?)),
             Question::Vf(vf) => self.vf(*vf),
+            Question::Switch(database, bridge) => self.switches.survey(database, bridge).map(Answer::Switch),
+            Question::Group(name) => group(name),
         }
     }
 
     fn boot_id(&self) -> Outcome<String> {
         text(Path::new("/proc/sys/kernel/random/boot_id")).map(|id| id.trim().to_owned())
     }
+}
+
+/// The number of a group, as the node's own file has it (`group(5)`): other sources of names need a library that a
+/// static program has not.
+fn group(name: &str) -> Outcome<Answer> {
+    let number = |line: &str| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then_some(fields.nth(1)?.parse().ok()).flatten()
+    };
+    let groups = text(Path::new("/etc/group"))?;
+    Ok(groups.lines().find_map(number).map_or(Answer::Absent, Answer::Group))
 }
 
 fn facts(seen: Seen) -> Option<LinkFacts> {

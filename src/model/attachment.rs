@@ -12,6 +12,7 @@ use super::ids::{ContainerId, IfName, NetnsPath, NetworkName};
 use super::network::Network;
 use super::object::Object;
 use super::result::Route;
+use super::sockets::SocketGround;
 
 /// Who an attachment belongs to; what every mark in the kernel and in the stores is made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -116,4 +117,7 @@ pub struct Attachment {
     /// Where its plugins find and leave what is known of their device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_file: Option<PathBuf>,
+    /// What it stands on, where its interface is a socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<Box<SocketGround>>,
 }

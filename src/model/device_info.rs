@@ -135,6 +135,7 @@ pub enum MemifMode {
     /// IP packets.
     Ip,
     /// Whatever is punted.
+    #[serde(rename = "inject-punt", alias = "punt")]
     Punt,
 }
 

@@ -70,6 +70,7 @@ mod tests {
             routing: Default::default(),
             device: None,
             device_file: None,
+            sockets: None,
         }
     }
 

@@ -48,6 +48,8 @@ pub enum FaultKind {
     Plugin,
     /// The cluster's API server refused, or is not to be trusted.
     Cluster,
+    /// The virtual switch refused.
+    Switch,
     /// A delegate answered with its own CNI error, whose code is passed on.
     Delegate(u32),
 }
@@ -79,6 +81,7 @@ impl FaultKind {
             Self::Drift => 105,
             Self::Plugin => 106,
             Self::Cluster => 107,
+            Self::Switch => 108,
             Self::Delegate(code) => code,
         }
     }

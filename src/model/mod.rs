@@ -20,9 +20,11 @@ pub mod pod;
 pub mod result;
 pub mod selection;
 pub mod settings;
+pub mod sockets;
 pub mod status;
 pub mod thick;
 pub mod version;
+pub mod vhost_user;
 
 pub use attachment::{Attachment, Owner, Role, Routing};
 pub use call::{Call, Request};
@@ -36,5 +38,6 @@ pub use object::Object;
 pub use pci::PciAddress;
 pub use result::CniResult;
 pub use selection::Selection;
+pub use sockets::SocketGround;
 pub use status::NetworkStatus;
 pub use version::CniVersion;

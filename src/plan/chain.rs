@@ -56,6 +56,7 @@ pub fn unknown(owner: &Owner, netns: Option<&NetnsPath>) -> Outcome<Attachment> 
         routing: Routing::default(),
         device: None,
         device_file: None,
+        sockets: None,
     })
 }
 

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use super::facts::Place;
+use super::port::{NoteStep, Port, PortStep, SocketHome, SocketStep, SwitchEnd};
 use super::step::{
     AddressRange, Bearer, ConfigureStep, Dad, DefaultRouteStep, LeaseStep, LinkKind, LinkStep, MacvlanMode,
     Step, VlanProtocol, Yields,
 };
 use super::vf::{AppVf, Driven, KernelVf, VfLinkState, VfRate, VfSettings, VfStep, VfTake, VfVlan};
+use crate::model::vhost_user::PortVlans;
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,6 +17,9 @@ impl fmt::Display for Step {
             Self::Lease(step) => step.fmt(f),
             Self::Link(step) => step.fmt(f),
             Self::Vf(step) => step.fmt(f),
+            Self::Socket(step) => step.fmt(f),
+            Self::Port(step) => step.fmt(f),
+            Self::Note(step) => step.fmt(f),
             Self::Configure(step) => step.fmt(f),
             Self::Exec(step) => {
                 let what = match step.yields {
@@ -101,6 +106,73 @@ impl fmt::Display for VfTake {
             write!(f, ", MTU {mtu}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for SocketStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.home.path().join(self.file.as_str());
+        match self.home {
+            SocketHome::Volume(_) => write!(f, "make room for socket {}", place.display())?,
+            SocketHome::Own(..) => write!(f, "make a directory for socket {}", place.display())?,
+        }
+        if let Some(group) = self.group {
+            write!(f, ", group {group}")?;
+        }
+        if let Some(label) = &self.label {
+            write!(f, ", SELinux context {label}")?;
+        }
+        match &self.link {
+            Some(link) => write!(f, ", short link {}", link.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for PortStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost(_) => f.write_str("find a port of the switch by its mark"),
+            Self::Make(port) => port.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "make port {} on bridge {}", self.name, self.bridge)?;
+        if self.create_bridge {
+            f.write_str(", with the bridge if need be")?;
+        }
+        match &self.end {
+            SwitchEnd::Connects(path) => write!(f, ", which connects to {}", path.display())?,
+            SwitchEnd::Listens { .. } => f.write_str(", which makes the socket")?,
+        }
+        match &self.vlans {
+            PortVlans::All => {}
+            PortVlans::Access(id) => write!(f, ", VLAN {id}")?,
+            PortVlans::Trunk { native, ids } => {
+                write!(f, ", VLANs {}", words(ids.iter().map(u16::to_string)))?;
+                if let Some(native) = native {
+                    write!(f, ", native {native}")?;
+                }
+            }
+        }
+        if let Some(mtu) = self.mtu {
+            write!(f, ", MTU {mtu}")?;
+        }
+        for (limit, whence) in [(self.ingress, "from"), (self.egress, "to")] {
+            if let Some(limit) = limit {
+                write!(f, ", at most {} kbit/s {whence} the pod", limit.rate)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for NoteStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tell the application of Ethernet address {} and addresses in {}", self.note.mac, self.file)
     }
 }
 

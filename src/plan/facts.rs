@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::port::{OvsDatabase, SwitchFacts};
 use super::vf::VfFacts;
+use crate::model::vhost_user::BridgeName;
 use crate::model::{IfName, MacAddr, PciAddress, PluginType};
 
 /// On which side of the pod's border a link is.
@@ -30,6 +32,10 @@ pub enum Question {
     ResolvConf(PathBuf),
     /// The PCI function of this address, as a virtual one.
     Vf(PciAddress),
+    /// Open vSwitch, and one of its bridges.
+    Switch(OvsDatabase, BridgeName),
+    /// The group of this name (`group(5)`).
+    Group(String),
 }
 
 impl Question {
@@ -37,7 +43,7 @@ impl Question {
     pub fn is_about_the_pod(&self) -> bool {
         match self {
             Self::Link(place, _) | Self::DefaultLink(place) => *place == Place::Pod,
-            Self::Program(_) | Self::ResolvConf(_) | Self::Vf(_) => false,
+            Self::Program(_) | Self::ResolvConf(_) | Self::Vf(_) | Self::Switch(..) | Self::Group(_) => false,
         }
     }
 }
@@ -64,6 +70,10 @@ pub enum Answer {
     Text(String),
     /// The PCI function.
     Vf(Box<VfFacts>),
+    /// The switch.
+    Switch(SwitchFacts),
+    /// The group's number.
+    Group(u32),
     /// It is there.
     Present,
     /// There is no such thing.
@@ -80,27 +90,38 @@ impl Facts {
         self.0.push((question, answer));
     }
 
+    /// The answer to a question, if it was asked.
+    fn answer(&self, question: &Question) -> Option<&Answer> {
+        self.0.iter().find(|(q, _)| q == question).map(|(_, answer)| answer)
+    }
+
     /// The link that answers the question, if it was asked and one is there.
     pub fn link(&self, question: &Question) -> Option<&LinkFacts> {
-        self.0.iter().find_map(|(q, a)| match a {
-            Answer::Link(link) if q == question => Some(link),
-            Answer::Link(_) | Answer::Text(_) | Answer::Vf(_) | Answer::Present | Answer::Absent => None,
-        })
+        let answer = self.answer(question)?;
+        if let Answer::Link(link) = answer { Some(link) } else { None }
     }
 
     /// The text that answers the question, if it was asked and the file is there.
     pub fn text(&self, question: &Question) -> Option<&str> {
-        self.0.iter().find_map(|(q, a)| match a {
-            Answer::Text(text) if q == question => Some(text.as_str()),
-            Answer::Link(_) | Answer::Text(_) | Answer::Vf(_) | Answer::Present | Answer::Absent => None,
-        })
+        let answer = self.answer(question)?;
+        if let Answer::Text(text) = answer { Some(text) } else { None }
     }
 
     /// What was seen of the PCI function of this address, if that was asked and it is there.
     pub fn vf(&self, vf: PciAddress) -> Option<&VfFacts> {
-        self.0.iter().find_map(|(q, a)| match a {
-            Answer::Vf(facts) if *q == Question::Vf(vf) => Some(facts.as_ref()),
-            Answer::Link(_) | Answer::Text(_) | Answer::Vf(_) | Answer::Present | Answer::Absent => None,
-        })
+        let answer = self.answer(&Question::Vf(vf))?;
+        if let Answer::Vf(facts) = answer { Some(facts) } else { None }
+    }
+
+    /// What was seen of the switch that the question is about.
+    pub fn switch(&self, question: &Question) -> Option<&SwitchFacts> {
+        let answer = self.answer(question)?;
+        if let Answer::Switch(facts) = answer { Some(facts) } else { None }
+    }
+
+    /// The number of the group of this name, if that was asked and there is one.
+    pub fn group(&self, name: &str) -> Option<u32> {
+        let answer = self.answer(&Question::Group(name.to_owned()))?;
+        if let Answer::Group(number) = answer { Some(*number) } else { None }
     }
 }

@@ -80,6 +80,11 @@ pub trait Wanted {
         Ok(Vec::new())
     }
 
+    /// What was written and has no effect, for the log.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What must be known about the node before planning.
     fn questions(&self) -> Vec<Question>;
 

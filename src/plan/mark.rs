@@ -29,6 +29,40 @@ pub fn condemned(group: u32) -> u32 {
     group ^ 1
 }
 
+/// The name of an attachment's port of a switch.
+pub fn port_name(owner: &Owner) -> String {
+    format!("vu{}", hexadecimal(&["port", owner.container.as_str(), owner.ifname.as_str()]))
+}
+
+/// The name of an attachment's short link to the directory of its socket.
+pub fn link_name(owner: &Owner) -> String {
+    hexadecimal(&["link", owner.container.as_str(), owner.ifname.as_str()])
+}
+
+/// A container's id in twelve characters, as file names have it: the beginning of one that a runtime made up, which is
+/// hexadecimal, and a digest of any other.
+pub fn short_id(container: &ContainerId) -> String {
+    let text = container.as_str();
+    match text.get(..SHORT) {
+        Some(start) if text.len() > SHORT && text.bytes().all(|b| b.is_ascii_hexdigit()) => start.to_owned(),
+        Some(_) | None => hexadecimal(&["id", text]),
+    }
+}
+
+/// A digest of a text, in twelve characters.
+pub fn digest(text: &str) -> String {
+    hexadecimal(&["text", text])
+}
+
+/// Length of a short id or a digest, in characters.
+const SHORT: usize = 12;
+
+fn hexadecimal(parts: &[&str]) -> String {
+    let mut digits = format!("{:016x}", fnv1a(parts));
+    digits.truncate(SHORT);
+    digits
+}
+
 /// The Ethernet address of an attachment that asks for none: the same at every try, so it is known before the link is.
 pub fn derived_mac(owner: &Owner) -> MacAddr {
     MacAddr::local(fnv1a(&["mac", owner.container.as_str(), owner.ifname.as_str()]))

@@ -142,6 +142,7 @@ fn attachment(sandbox: &Sandbox, named: Named, ifname: IfName, role: Role) -> At
         routing: Default::default(),
         device: None,
         device_file: None,
+        sockets: None,
     }
 }
 

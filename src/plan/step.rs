@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Place;
+use super::port::{NoteStep, PortStep, SocketStep};
 use super::vf::VfStep;
 use crate::model::attachment::Routing;
 use crate::model::device::DeviceId;
@@ -22,6 +23,12 @@ pub enum Step {
     Link(LinkStep),
     /// Give a virtual function to the pod.
     Vf(VfStep),
+    /// Make the directory of a socket ready.
+    Socket(SocketStep),
+    /// Make a port of Open vSwitch.
+    Port(PortStep),
+    /// Leave the application a note beside its socket.
+    Note(NoteStep),
     /// Give the link its addresses and routes, and bring it up.
     Configure(ConfigureStep),
     /// Run a plugin.
@@ -58,10 +65,18 @@ impl Step {
         match self {
             Self::Exec(_) => UndoRank::Plugin,
             // Routes die with their link.
-            Self::Link(_) | Self::Vf(_) | Self::Configure(_) | Self::DefaultRoute(_) | Self::Pass => {
-                UndoRank::Link
-            }
-            Self::Lease(_) | Self::Cache(_) | Self::DeviceFile(_) | Self::DeviceInfo(_) => UndoRank::Files,
+            Self::Link(_)
+            | Self::Vf(_)
+            | Self::Port(_)
+            | Self::Configure(_)
+            | Self::DefaultRoute(_)
+            | Self::Pass => UndoRank::Link,
+            Self::Lease(_)
+            | Self::Socket(_)
+            | Self::Note(_)
+            | Self::Cache(_)
+            | Self::DeviceFile(_)
+            | Self::DeviceInfo(_) => UndoRank::Files,
         }
     }
 }

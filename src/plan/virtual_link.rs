@@ -185,9 +185,12 @@ impl Wanted for VirtualLink {
         // Undoing a link looks for its mark, not for its master.
         let name = match &self.master {
             Question::Link(_, name) => name.clone(),
-            Question::DefaultLink(_) | Question::Program(_) | Question::ResolvConf(_) | Question::Vf(_) => {
-                self.owner.ifname.clone()
-            }
+            Question::DefaultLink(_)
+            | Question::Program(_)
+            | Question::ResolvConf(_)
+            | Question::Vf(_)
+            | Question::Switch(..)
+            | Question::Group(_) => self.owner.ifname.clone(),
         };
         let link = self.link(Master { place: place(&self.master), name, index: 0 });
         self.layer3.lease_step(&self.conf).into_iter().chain([link]).collect()
@@ -197,7 +200,11 @@ impl Wanted for VirtualLink {
 fn place(master: &Question) -> Place {
     match master {
         Question::Link(place, _) | Question::DefaultLink(place) => *place,
-        Question::Program(_) | Question::ResolvConf(_) | Question::Vf(_) => Place::Host,
+        Question::Program(_)
+        | Question::ResolvConf(_)
+        | Question::Vf(_)
+        | Question::Switch(..)
+        | Question::Group(_) => Place::Host,
     }
 }
 
@@ -208,7 +215,12 @@ fn no_master(master: &Question) -> Fault {
     };
     match master {
         Question::Link(_, name) => named_master_missing(name, side),
-        Question::DefaultLink(_) | Question::Program(_) | Question::ResolvConf(_) | Question::Vf(_) => {
+        Question::DefaultLink(_)
+        | Question::Program(_)
+        | Question::ResolvConf(_)
+        | Question::Vf(_)
+        | Question::Switch(..)
+        | Question::Group(_) => {
             Fault::new(FaultKind::Absent, format!("no default route {side} names a master"))
                 .remedy("name the master in the network's \"master\"")
         }

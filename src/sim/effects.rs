@@ -62,6 +62,15 @@ impl State {
             Step::Lease(lease) => self.take(site, lease, progress),
             Step::Link(link) => self.make_link(site, link, progress),
             Step::Vf(step) => self.take_vf(site, step, progress),
+            Step::Socket(_) => {
+                self.world.sockets.insert(site.attachment.owner.clone());
+                Ok(())
+            }
+            Step::Port(step) => self.make_port(site, step, progress),
+            Step::Note(_) => {
+                self.world.notes.insert(site.attachment.owner.clone());
+                Ok(())
+            }
             Step::Configure(configure) => self.configure(site, configure, progress),
             Step::DefaultRoute(step) => self.route(site, step, progress),
             Step::Exec(exec) => self.run(site, exec, progress),
@@ -220,6 +229,9 @@ impl State {
                 self.remove_link(undo.site, ours);
             }
             Step::Vf(step) => self.give_vf_back(undo.site, step),
+            Step::Socket(_) => drop(self.world.sockets.remove(owner)),
+            Step::Port(_) => self.remove_ports(&owner.clone()),
+            Step::Note(_) => drop(self.world.notes.remove(owner)),
             Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass | Step::DeviceInfo(_) => {}
             Step::Cache(_) => drop(self.world.cached.remove(owner)),
             Step::DeviceFile(_) => drop(self.world.device_files.remove(owner)),
@@ -255,6 +267,10 @@ impl State {
             },
             Step::Vf(step) if self.vf_holds(site, step) => Ok(()),
             Step::Vf(_) => lost("a virtual function"),
+            Step::Socket(_) if self.world.sockets.contains(owner) => Ok(()),
+            Step::Socket(_) => lost("the directory of a socket"),
+            Step::Port(step) if self.port_holds(site, step) => Ok(()),
+            Step::Port(_) => lost("a port"),
             Step::Configure(step) if step.bearer == Bearer::Application => Ok(()),
             Step::Configure(_) => {
                 let (Some(link), Some(result)) = (self.link(site), site.result) else {
@@ -277,7 +293,7 @@ impl State {
                 let wanted: Vec<IpNetwork> = taken.map(|gw| Route::default_via(*gw).dst).collect();
                 if now == wanted { Ok(()) } else { lost("a default route") }
             }
-            Step::Cache(_) | Step::Pass | Step::DeviceFile(_) | Step::DeviceInfo(_) => Ok(()),
+            Step::Cache(_) | Step::Pass | Step::Note(_) | Step::DeviceFile(_) | Step::DeviceInfo(_) => Ok(()),
         }
     }
 }

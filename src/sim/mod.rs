@@ -6,6 +6,7 @@
 
 mod effects;
 mod memory;
+mod port;
 mod vf;
 
 use std::cell::RefCell;
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+pub use port::SimPort;
 pub use vf::{SimVf, pristine};
 
 use ipnetwork::IpNetwork;
@@ -60,6 +62,12 @@ pub struct World {
     pub plugins: BTreeSet<(Owner, String)>,
     /// Results kept as the reference library keeps them.
     pub cached: BTreeSet<Owner>,
+    /// Ports of the switch, by name.
+    pub ports: BTreeMap<String, SimPort>,
+    /// Who has a directory for a socket.
+    pub sockets: BTreeSet<Owner>,
+    /// Who has a note beside its socket.
+    pub notes: BTreeSet<Owner>,
     /// Whose device is told of in a file.
     pub device_files: BTreeSet<Owner>,
     /// Records, as the bytes that are on the disk.
@@ -237,6 +245,8 @@ impl Probe for SimNode {
             Question::DefaultLink(Place::Host) => link(state.masters.values().next()),
             Question::Program(_) => Answer::Present,
             Question::Vf(pci) => state.see_vf(*pci),
+            Question::Switch(..) => port::see_switch(),
+            Question::Group(_) => Answer::Group(1000),
             Question::Link(Place::Pod, _) | Question::DefaultLink(Place::Pod) | Question::ResolvConf(_) => {
                 Answer::Absent
             }

@@ -13,6 +13,7 @@ use manifold::engine::record::{Phase, Record};
 use manifold::engine::scope::Scope;
 use manifold::model::attachment::Routing;
 use manifold::model::fault::{Fault, Outcome};
+use manifold::model::vhost_user::PortVlans;
 use manifold::model::{Attachment, ContainerId, Device, FaultKind, Network, Object, Owner, PluginConf, Role};
 use manifold::plan::claim::Claim;
 use manifold::plan::step::{Progress, Step, UndoRank};
@@ -151,6 +152,10 @@ enum Chain {
     Mixed,
     Vlan(u16),
     Vf(u16),
+    /// A port of a switch, for an application.
+    Port,
+    /// The same, with a link that carries its addresses.
+    PortWithLink,
     Exec,
     /// A plugin that is run, with a device of the kubelet's.
     Device,
@@ -166,6 +171,8 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
         Just(Chain::Mixed),
         (1u16..4).prop_map(Chain::Vlan),
         (1u16..4).prop_map(Chain::Vf),
+        Just(Chain::Port),
+        Just(Chain::PortWithLink),
         Just(Chain::Exec),
         Just(Chain::Device),
     ];
@@ -213,6 +220,12 @@ impl Chain {
                 r#"{{"type":"sriov","deviceID":"{}","vlan":{number},"spoofchk":"off",{leased}}}"#,
                 device(number)
             ),
+            Self::Port => {
+                format!(r#"{{"type":"vhost-user","bridge":"br0","vlan":7,"socketDir":"/run/s",{leased}}}"#)
+            }
+            Self::PortWithLink => {
+                format!(r#"{{"type":"vhost-user","bridge":"br0","dummy":true,"socketDir":"/run/s",{fixed}}}"#)
+            }
             Self::Exec => r#"{"type":"bridge"},{"type":"tuning"}"#.to_owned(),
             Self::Device => r#"{"type":"bridge","capabilities":{"CNIDeviceInfoFile":true}}"#.to_owned(),
         };
@@ -256,22 +269,25 @@ fn pod(name: &str, chains: &[Chain]) -> Vec<Attachment> {
             network: chain.network(),
             args: Default::default(),
             capabilities: Object::default(),
-            routing: routing(n, chains.len()),
+            routing: routing(n, chains),
             device: chain.device(name, n),
             device_file: chain.device_file(name, n),
+            sockets: None,
         }
     });
     each.collect()
 }
 
-/// What becomes of the default routes of the n-th attachment: of a pod with three or more, the second takes that of
-/// IPv4.
-fn routing(n: usize, all: usize) -> Routing {
+/// What becomes of the default routes of the n-th attachment: of a pod with three or more, the first behind its default
+/// network that has a link takes that of IPv4.
+fn routing(n: usize, chains: &[Chain]) -> Routing {
     let gateways = vec!["10.1.0.9".parse().unwrap()];
-    match (n, all) {
-        (_, 0..3) => Routing::default(),
-        (1, _) => Routing { take_default: gateways, ..Routing::default() },
-        _ => Routing { yield_ipv4: true, ..Routing::default() },
+    let taker = chains.iter().skip(1).position(|chain| *chain != Chain::Port).map(|at| at + 1);
+    match taker {
+        Some(taker) if chains.len() < 3 || taker >= chains.len() => Routing::default(),
+        None => Routing::default(),
+        Some(taker) if n == taker => Routing { take_default: gateways, ..Routing::default() },
+        Some(_) => Routing { yield_ipv4: true, ..Routing::default() },
     }
 }
 
@@ -404,8 +420,20 @@ fn lose(world: &mut World, container: &ContainerId, n: usize) {
     let whose = format!("{container}/");
     let ours = |vf: &manifold::sim::SimVf| vf.alias.as_ref().is_some_and(|alias| alias.starts_with(&whose));
     let vfs: Vec<_> = world.vfs.iter().filter(|(_, vf)| ours(vf)).map(|(pci, _)| *pci).collect();
-    let all = leases.len() + plugins.len() + records.len() + 2 * links.len() + 2 * vfs.len();
+    let ports: Vec<_> = world.ports.values().filter(|p| p.owner.container == *container).cloned().collect();
+    let all =
+        leases.len() + plugins.len() + records.len() + 2 * links.len() + 2 * vfs.len() + 3 * ports.len();
     let mut n = n % all;
+    if n < 3 * ports.len() {
+        let port = &ports[n / 3];
+        match n % 3 {
+            0 => drop(world.ports.remove(&port.made.name)),
+            1 => world.ports.get_mut(&port.made.name).unwrap().made.vlans = PortVlans::Access(99),
+            _ => drop(world.sockets.remove(&port.owner)),
+        }
+        return;
+    }
+    n -= 3 * ports.len();
     if n < 2 * vfs.len() {
         let vf = world.vfs.get_mut(&vfs[n / 2]).unwrap();
         match n % 2 {

@@ -73,6 +73,7 @@ pub(crate) fn attachment(config: &str) -> Attachment {
         routing: Default::default(),
         device: None,
         device_file: None,
+        sockets: None,
     }
 }
 

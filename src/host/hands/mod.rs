@@ -3,6 +3,8 @@
 mod configure;
 mod default_route;
 mod link;
+mod note;
+mod port;
 mod vf;
 
 use std::path::Path;
@@ -13,7 +15,9 @@ use super::device_info;
 use super::exec::Plugins;
 use super::ipam::store;
 use super::netlink::Sockets;
+use super::ovsdb::OpenSwitches;
 use super::peer::Sandboxes;
+use super::socket_dir;
 use super::sysfs::Sysfs;
 use super::vf_registry::VfRegistry;
 use crate::engine::ports::{Hands, Site, Undo};
@@ -28,6 +32,7 @@ pub struct HostHands {
     cache: ResultCache,
     sandboxes: Sandboxes,
     vfs: vf::VfHands,
+    switches: Rc<OpenSwitches>,
 }
 
 impl HostHands {
@@ -35,7 +40,13 @@ impl HostHands {
     pub fn new(sockets: Rc<Sockets>, plugins: Rc<Plugins>, cache_dir: &Path) -> Self {
         let vfs = vf::VfHands::new(Rc::clone(&sockets), Sysfs::default(), VfRegistry::default());
         let (cache, sandboxes) = (ResultCache::new(cache_dir), Sandboxes::new(cache_dir));
-        Self { sockets, plugins, cache, sandboxes, vfs }
+        Self { sockets, plugins, cache, sandboxes, vfs, switches: Rc::default() }
+    }
+
+    /// The same, which shares the call's connections to switches.
+    #[must_use]
+    pub fn with_switches(self, switches: Rc<OpenSwitches>) -> Self {
+        Self { switches, ..self }
     }
 
     /// The same, which looks for devices in this tree and keeps account of VFs here.
@@ -61,9 +72,15 @@ impl HostHands {
             }
             Step::Vf(vf) => self.vfs.revert(undo.site, vf),
             Step::DeviceFile(step) => device_info::remove(step),
-            Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass | Step::DeviceInfo(_) => {
-                Ok(())
-            }
+            Step::Socket(step) => socket_dir::clear(step),
+            Step::Note(step) => note::revert(step),
+            // Links and ports are undone before, all at once.
+            Step::Link(_)
+            | Step::Port(_)
+            | Step::Configure(_)
+            | Step::DefaultRoute(_)
+            | Step::Pass
+            | Step::DeviceInfo(_) => Ok(()),
         }
     }
 }
@@ -77,6 +94,9 @@ impl Hands for HostHands {
             }
             Step::Link(step) => link::apply(&self.sockets, site, step, progress),
             Step::Vf(step) => self.vfs.apply(site, step, progress),
+            Step::Socket(step) => socket_dir::prepare(step),
+            Step::Port(step) => port::apply(&self.switches, site, step, progress),
+            Step::Note(step) => note::apply(site, step, progress),
             Step::Configure(step) => configure::apply(&self.sockets, site, step, progress),
             Step::DefaultRoute(step) => default_route::apply(&self.sockets, site, step, progress),
             Step::Exec(exec) => {
@@ -112,6 +132,13 @@ impl Hands for HostHands {
             true => link::revert(&self.sockets, steps),
             false => steps.iter().map(|_| Ok(())).collect(),
         };
+        if links {
+            for (answer, port) in answers.iter_mut().zip(port::revert(&self.switches, steps)) {
+                if answer.is_ok() {
+                    *answer = port;
+                }
+            }
+        }
         // Virtual links are gone by now, those on a VF with them.
         for (answer, undo) in answers.iter_mut().zip(steps).filter(|(answer, _)| answer.is_ok()) {
             *answer = self.revert_one(undo);
@@ -124,11 +151,13 @@ impl Hands for HostHands {
             Step::Lease(lease) => store::holds(lease, &site.attachment.owner),
             Step::Link(step) => link::holds(&self.sockets, site, step),
             Step::Vf(step) => self.vfs.holds(site, step),
+            Step::Socket(step) => socket_dir::holds(step),
+            Step::Port(step) => port::holds(&self.switches, site, step),
             Step::Configure(step) => configure::holds(&self.sockets, site, step),
             Step::DefaultRoute(step) => default_route::holds(&self.sockets, site, step),
             Step::Exec(exec) => self.plugins.check(site, exec),
             // Nothing of ours needs what is kept, and handing on leaves nothing.
-            Step::Cache(_) | Step::Pass | Step::DeviceFile(_) | Step::DeviceInfo(_) => Ok(()),
+            Step::Cache(_) | Step::Pass | Step::Note(_) | Step::DeviceFile(_) | Step::DeviceInfo(_) => Ok(()),
         }
     }
 

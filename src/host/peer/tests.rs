@@ -23,6 +23,7 @@ fn attachment(ifname: &str, config: &str) -> Attachment {
         routing: Routing::default(),
         device: None,
         device_file: None,
+        sockets: None,
     }
 }
 

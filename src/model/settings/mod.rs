@@ -4,6 +4,7 @@ mod daemon;
 mod logging;
 mod places;
 mod policy;
+mod switches;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ pub use places::{BIN_DIR, CACHE_DIR, DEVICE_INFO_DIR, KUBELET_DIR, NETWORKS_DIR,
 pub use policy::Policy;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+pub use switches::{LINK_DIR, OVSDB_SOCKET, Request, Rule, Rules, Switches, VPP_SOCKET, plain};
 
 use super::fault::{Fault, FaultKind, Outcome};
 use super::ids::NetworkName;
@@ -35,6 +37,10 @@ pub struct Settings {
     pub default_networks: Vec<String>,
     /// Who may use which network.
     pub policy: Policy,
+    /// Where the node's virtual switches are; key `vhostUser`.
+    pub switches: Switches,
+    /// Who may ask the switches for what; `rules` in the same key.
+    pub rules: Rules,
     /// The API server and the account; key `kubeconfig`. Without it the pod's own account is used, if there is one.
     pub kubeconfig: Option<PathBuf>,
     /// The file whose presence says that the default network is ready; key `readinessindicatorfile`.
@@ -75,6 +81,7 @@ impl Settings {
             return Err(Fault::new(FaultKind::Config, "no default network is configured")
                 .remedy("write it into \"delegates\", or name it in \"clusterNetwork\""));
         }
+        let (switches, rules) = Switches::read(object)?;
         let chain = keys.auxiliarycnichainname.filter(|n| !n.is_empty());
         Ok(Self {
             version,
@@ -83,6 +90,8 @@ impl Settings {
             cluster_network,
             default_networks: keys.defaultnetworks,
             policy: Policy::read(object)?,
+            switches,
+            rules,
             kubeconfig: keys.kubeconfig.filter(|p| !p.as_os_str().is_empty()),
             readiness_file: keys.readinessindicatorfile.filter(|p| !p.as_os_str().is_empty()),
             auxiliary_chain: chain.map(|n| n.parse()).transpose()?,

@@ -18,6 +18,7 @@ fn attachment(role: Role) -> Attachment {
         routing: Default::default(),
         device: None,
         device_file: None,
+        sockets: None,
     }
 }
 

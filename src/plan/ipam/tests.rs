@@ -38,6 +38,7 @@ impl Case {
             routing: Default::default(),
             device: None,
             device_file: None,
+            sockets: None,
         })
     }
 

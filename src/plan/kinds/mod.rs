@@ -4,13 +4,22 @@ mod exec;
 mod macvlan;
 mod passthru;
 mod sriov;
+mod userspace;
+mod vhost_user;
 mod vlan;
 
 use super::kind::Kind;
 use crate::model::PluginConf;
 
 /// The Kinds made in process.
-const NATIVE: [&dyn Kind; 4] = [&macvlan::Macvlan, &passthru::Passthru, &sriov::Sriov, &vlan::Vlan];
+const NATIVE: [&dyn Kind; 6] = [
+    &macvlan::Macvlan,
+    &passthru::Passthru,
+    &sriov::Sriov,
+    &userspace::Userspace,
+    &vhost_user::VhostUser,
+    &vlan::Vlan,
+];
 
 /// The Kind that makes what a configuration asks for: a native one, unless there is none or the configuration says
 /// `"native": false`; then its plugin is run.

@@ -82,6 +82,8 @@ fn claim(master: &Question, id: u16, protocol: VlanProtocol) -> Outcome<Option<C
         | Question::DefaultLink(_)
         | Question::Program(_)
         | Question::ResolvConf(_)
-        | Question::Vf(_) => Ok(None),
+        | Question::Vf(_)
+        | Question::Switch(..)
+        | Question::Group(_) => Ok(None),
     }
 }

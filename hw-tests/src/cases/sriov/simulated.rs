@@ -138,6 +138,7 @@ impl Stage {
             routing: Default::default(),
             device: None,
             device_file: None,
+            sockets: None,
         };
         let made = self.call(|node| add(node, vec![attachment]))?;
         made.into_iter().next().ok_or_else(|| Trouble::new("ADD made nothing"))

@@ -23,6 +23,7 @@ fn attachment(keys: Value) -> Attachment {
         routing: Default::default(),
         device: None,
         device_file: None,
+        sockets: None,
     }
 }
 

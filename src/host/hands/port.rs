@@ -1,0 +1,167 @@
+//! A port of Open vSwitch, and what the pod is told of it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::libc;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::unistd::{Gid, fchownat, linkat};
+
+use crate::engine::ports::{Site, Undo};
+use crate::host::ovsdb::OpenSwitches;
+use crate::model::fault::{Fault, Outcome};
+use crate::model::result::Interface;
+use crate::model::{CniResult, FaultKind, Owner};
+use crate::plan::port::{Endpoint, OvsDatabase, Port, PortStep, SwitchEnd};
+use crate::plan::step::{Progress, Step};
+
+/// Makes the port, and shows it to the pod.
+pub(super) fn apply(
+    switches: &OpenSwitches,
+    site: Site<'_>,
+    step: &PortStep,
+    progress: &mut Progress,
+) -> Outcome<()> {
+    let PortStep::Make(port) = step else { return Ok(()) };
+    switches.attach(&site.attachment.owner, port)?;
+    if let SwitchEnd::Listens { directory, group } = &port.end {
+        serve(&directory.join(&port.name), &port.endpoint.socket, *group)?;
+    }
+    introduce(site, &port.endpoint, progress);
+    Ok(())
+}
+
+/// Adds to the result how the interface looks to the pod.
+pub(super) fn introduce(site: Site<'_>, endpoint: &Endpoint, progress: &mut Progress) {
+    let name = site.attachment.owner.ifname.as_str();
+    let mut interface = Interface {
+        name: name.to_owned(),
+        mac: endpoint.mac.to_string(),
+        mtu: endpoint.mtu,
+        sandbox: site.netns.map(ToString::to_string).unwrap_or_default(),
+        socket_path: endpoint.socket.to_string_lossy().into_owned(),
+        ..Interface::default()
+    };
+    let made =
+        progress.result.as_mut().and_then(|result| result.interfaces.iter_mut().find(|i| i.name == name));
+    match made {
+        // A link carries the addresses.
+        Some(link) => {
+            interface.mac = std::mem::take(&mut link.mac);
+            *link = interface;
+        }
+        None => progress.result = Some(CniResult { interfaces: vec![interface], ..CniResult::default() }),
+    }
+    progress.device_info = Some(endpoint.device.clone());
+}
+
+/// Takes the ports of a batch down, all of one switch in one transaction. Answers for each step of the batch.
+pub(super) fn revert(switches: &OpenSwitches, steps: &[Undo<'_>]) -> Vec<Outcome<()>> {
+    let mut answers: Vec<Outcome<()>> = steps.iter().map(|_| Ok(())).collect();
+    let each = steps.iter().enumerate().filter_map(|(index, undo)| match undo.step {
+        Step::Port(step) => Some((index, &undo.site.attachment.owner, step)),
+        _ => None,
+    });
+    let mut ports: Vec<(usize, &Owner, &PortStep)> = each.collect();
+    while let Some((_, _, step)) = ports.first() {
+        let database = step.database();
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            ports.iter().copied().partition(|(_, _, step)| step.database() == database);
+        if let Err(fault) = detach(switches, database, &here) {
+            let (text, kind) = (fault.to_string(), fault.kind());
+            let mut whole = Some(fault);
+            for (index, ..) in &here {
+                if let Some(answer) = answers.get_mut(*index) {
+                    *answer = Err(whole.take().unwrap_or_else(|| Fault::new(kind, text.clone())));
+                }
+            }
+        }
+        ports = elsewhere;
+    }
+    answers
+}
+
+fn detach(
+    switches: &OpenSwitches,
+    database: &OvsDatabase,
+    ports: &[(usize, &Owner, &PortStep)],
+) -> Outcome<()> {
+    let mut owners: Vec<&Owner> = ports.iter().map(|(_, owner, _)| *owner).collect();
+    owners.dedup();
+    let made: Vec<&Port> = ports
+        .iter()
+        .filter_map(|(_, _, step)| match step {
+            PortStep::Make(port) => Some(port.as_ref()),
+            PortStep::Lost(_) => None,
+        })
+        .collect();
+    match switches.detach(database, &owners) {
+        // Where nothing is known of a port but that there may be one, a node without a switch has none.
+        Err(fault) if made.is_empty() && matches!(fault.kind(), FaultKind::Absent | FaultKind::TryLater) => {
+            return Ok(());
+        }
+        done => done?,
+    }
+    for port in &made {
+        if let SwitchEnd::Listens { .. } = port.end {
+            withdraw(&port.endpoint.socket)?;
+        }
+        if port.create_bridge {
+            switches.remove_empty_bridge(database, &port.bridge)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the port is as it was made.
+pub(super) fn holds(switches: &OpenSwitches, site: Site<'_>, step: &PortStep) -> Outcome<()> {
+    match step {
+        PortStep::Make(port) => switches.holds(&site.attachment.owner, port),
+        PortStep::Lost(_) => Ok(()),
+    }
+}
+
+/// Lets the pod have a socket that the switch made: a second name of it, or where that cannot be, a mount of it on an
+/// empty file. Both end when the switch is restarted, for then it makes another.
+fn serve(made: &Path, wanted: &Path, group: Option<u32>) -> Outcome<()> {
+    let refused = |cause: Errno| {
+        Fault::new(FaultKind::Io, format!("cannot give the pod the switch's socket {made:?} as {wanted:?}"))
+            .because(io::Error::from(cause))
+            .remedy("let the application make the socket: \"mode\": \"server\"")
+    };
+    if let Some(group) = group {
+        fchownat(AT_FDCWD, made, None, Some(Gid::from_raw(group)), AtFlags::AT_SYMLINK_NOFOLLOW)
+            .and_then(|()| {
+                fchmodat(AT_FDCWD, made, Mode::from_bits_truncate(0o770), FchmodatFlags::NoFollowSymlink)
+            })
+            .or_else(|cause| if cause == Errno::ENOTSUP { Ok(()) } else { Err(cause) })
+            .map_err(refused)?;
+    }
+    match linkat(AT_FDCWD, made, AT_FDCWD, wanted, AtFlags::empty()) {
+        Err(Errno::EXDEV) => {}
+        done => return done.map_err(refused),
+    }
+    let file = File::options().write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(wanted);
+    file.map_err(|cause| refused(Errno::from_raw(cause.raw_os_error().unwrap_or_default())))?;
+    mount(Some(made), wanted, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(refused)
+}
+
+/// Takes such a mount and its empty file away; a second name is taken away with the socket.
+fn withdraw(socket: &Path) -> Outcome<()> {
+    let refused =
+        |cause: io::Error| Fault::new(FaultKind::Io, format!("cannot unmount {socket:?}")).because(cause);
+    match umount2(socket, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) => match std::fs::symlink_metadata(socket) {
+            Ok(seen) if seen.is_file() && seen.len() == 0 => std::fs::remove_file(socket).map_err(refused),
+            Ok(_) | Err(_) => Ok(()),
+        },
+        // Not mounted, or gone.
+        Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+        Err(cause) => Err(refused(cause.into())),
+    }
+}

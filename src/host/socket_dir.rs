@@ -1,0 +1,362 @@
+//! The directory of a socket. A pod may write into it, so nothing here follows a link in it: the directory is opened
+//! once, and what is in it is named relative to that.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{Gid, UnlinkatFlags, fchown, unlinkat};
+use rustix::fs::{XattrFlags, fsetxattr};
+
+use crate::model::FaultKind;
+use crate::model::fault::{Fault, Outcome};
+use crate::plan::port::{SocketHome, SocketStep};
+
+/// Mode of directories made here.
+const MODE: u32 = 0o755;
+/// What a group needs to make sockets and to connect to them; new sockets belong to it too.
+const GROUP: u32 = 0o2070;
+/// Mode of a note: there is no secret in it, and the application may be anybody.
+const NOTE: u32 = 0o644;
+/// The attribute with an SELinux context.
+const CONTEXT: &str = "security.selinux";
+
+/// A socket's directory, open.
+#[derive(Debug)]
+pub(super) struct SocketDir {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl SocketDir {
+    /// Opens the directory; one for a sandbox is made.
+    ///
+    /// # Errors
+    /// A volume that is not there, or something that is no directory.
+    pub(super) fn make(home: &SocketHome) -> Outcome<Self> {
+        if let SocketHome::Own(base, name) = home {
+            let made = DirBuilder::new().recursive(true).mode(MODE).create(base);
+            let base_fd =
+                made.and_then(|()| directory(base, OFlag::empty())).map_err(|cause| unusable(base, cause))?;
+            match mkdirat(&base_fd, name.as_str(), Mode::from_bits_truncate(MODE)) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(cause) => return Err(unusable(&home.path(), cause.into())),
+            }
+        }
+        Self::open(home)?.ok_or_else(|| {
+            Fault::new(FaultKind::Absent, format!("the directory for sockets {:?} is not there", home.path()))
+                .remedy("see whether the pod has that volume, and whether \"kubeletDir\" is the kubelet's directory")
+        })
+    }
+
+    /// Opens the directory; `None` if it is not there.
+    ///
+    /// # Errors
+    /// Something else is there, or it may not be opened.
+    pub(super) fn open(home: &SocketHome) -> Outcome<Option<Self>> {
+        let path = home.path();
+        match directory(&path, OFlag::O_NOFOLLOW) {
+            Ok(fd) => Ok(Some(Self { fd, path })),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(unusable(&path, cause)),
+        }
+    }
+
+    /// Lets the members of a group make sockets and connect to them, and sets the SELinux context.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(super) fn share(&self, group: Option<u32>, label: Option<&str>) -> Outcome<()> {
+        let refused = |what: &str, cause: io::Error| {
+            Fault::new(FaultKind::Io, format!("cannot set the {what} of {:?}", self.path)).because(cause)
+        };
+        if let Some(group) = group {
+            let shared = fchown(&self.fd, None, Some(Gid::from_raw(group)))
+                .and_then(|()| fstat(&self.fd))
+                .and_then(|seen| fchmod(&self.fd, Mode::from_bits_truncate(seen.st_mode & 0o7777 | GROUP)));
+            shared.map_err(|cause| refused("group", cause.into()))?;
+        }
+        if let Some(label) = label {
+            fsetxattr(&self.fd, CONTEXT, label.as_bytes(), XattrFlags::empty()).map_err(|cause| {
+                refused("SELinux context", cause.into()).remedy("correct \"selinuxLabel\", or leave it out")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Removes a socket that an earlier application left, in whose way a new one would be.
+    ///
+    /// # Errors
+    /// Something that is no socket has its name.
+    pub(super) fn clear(&self, file: &str) -> Outcome<()> {
+        match self.seen(file)? {
+            None => Ok(()),
+            Some(seen) if kind(&seen) == SFlag::S_IFSOCK => self.unlink(file),
+            Some(_) => Err(Fault::new(
+                FaultKind::Exists,
+                format!("{:?} is there already, and is no socket", self.path.join(file)),
+            )
+            .remedy("remove it, or choose another name for the socket")),
+        }
+    }
+
+    /// Removes a socket; anything else of its name stays.
+    ///
+    /// # Errors
+    /// It still stands.
+    pub(super) fn remove_socket(&self, file: &str) -> Outcome<()> {
+        match self.seen(file)? {
+            Some(seen) if kind(&seen) == SFlag::S_IFSOCK => self.unlink(file),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Removes a file, or a link that stands in its place.
+    ///
+    /// # Errors
+    /// It still stands.
+    pub(super) fn remove_file(&self, file: &str) -> Outcome<()> {
+        match self.seen(file)? {
+            Some(seen) if [SFlag::S_IFREG, SFlag::S_IFLNK].contains(&kind(&seen)) => self.unlink(file),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Writes a file beside its place and moves it there: whoever reads sees all of it.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub(super) fn write(&self, file: &str, text: &[u8]) -> Outcome<()> {
+        let young = format!(".{file}.new");
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let written = self.unlink(&young).and_then(|()| {
+            let write = || -> io::Result<()> {
+                let mut to =
+                    File::from(openat(&self.fd, young.as_str(), flags, Mode::from_bits_truncate(NOTE))?);
+                to.write_all(text)?;
+                // Whatever the umask is.
+                fchmod(&to, Mode::from_bits_truncate(NOTE))?;
+                Ok(renameat(&self.fd, young.as_str(), &self.fd, file)?)
+            };
+            write().map_err(|cause| {
+                Fault::new(FaultKind::Io, format!("cannot write {:?}", self.path.join(file)))
+                    .because(cause)
+                    .remedy("make room in the volume, and remove what stands there")
+            })
+        });
+        written.inspect_err(|_| drop(self.unlink(&young)))
+    }
+
+    fn seen(&self, file: &str) -> Outcome<Option<FileStat>> {
+        match fstatat(&self.fd, file, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(seen) => Ok(Some(seen)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(cause) => Err(unusable(&self.path.join(file), cause.into())),
+        }
+    }
+
+    fn unlink(&self, file: &str) -> Outcome<()> {
+        match unlinkat(&self.fd, file, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(cause) => Err(Fault::new(FaultKind::Io, format!("cannot remove {:?}", self.path.join(file)))
+                .because(io::Error::from(cause))),
+        }
+    }
+}
+
+impl AsFd for SocketDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Makes the directory ready: there, shared, without an old socket, and found by a short link if it needs one.
+pub(super) fn prepare(step: &SocketStep) -> Outcome<()> {
+    let dir = SocketDir::make(&step.home)?;
+    dir.share(step.group, step.label.as_deref())?;
+    dir.clear(step.file.as_str())?;
+    let Some(link) = &step.link else { return Ok(()) };
+    let refused = |cause: io::Error| {
+        Fault::new(FaultKind::Io, format!("cannot make the link {link:?}"))
+            .because(cause)
+            .remedy("make its directory accessible, or set \"linkDir\" of Manifold's \"vhostUser\"")
+    };
+    if let Some(parent) = link.parent() {
+        DirBuilder::new().recursive(true).mode(MODE).create(parent).map_err(refused)?;
+    }
+    remove_link(link, None)?;
+    symlink(step.home.path(), link).map_err(refused)
+}
+
+/// Removes what is left of a socket: itself, the short link, and the directory if it was made for the sandbox and is
+/// empty.
+pub(super) fn clear(step: &SocketStep) -> Outcome<()> {
+    if let Some(dir) = SocketDir::open(&step.home)? {
+        dir.remove_socket(step.file.as_str())?;
+    }
+    if let Some(link) = &step.link {
+        remove_link(link, Some(&step.home.path()))?;
+    }
+    leave(&step.home)
+}
+
+/// Removes the directory if it was made for the sandbox and nothing is in it any more.
+pub(super) fn leave(home: &SocketHome) -> Outcome<()> {
+    let SocketHome::Own(..) = home else { return Ok(()) };
+    match fs::remove_dir(home.path()) {
+        Ok(()) => Ok(()),
+        Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => Ok(()),
+        Err(cause) => {
+            Err(Fault::new(FaultKind::Io, format!("cannot remove {:?}", home.path())).because(cause))
+        }
+    }
+}
+
+/// Whether the directory is there, and found by its short link.
+pub(super) fn holds(step: &SocketStep) -> Outcome<()> {
+    let drift = |what: String| Err(Fault::new(FaultKind::Drift, what).remedy("restart the pod"));
+    if SocketDir::open(&step.home)?.is_none() {
+        return drift(format!("the directory for sockets {:?} is gone", step.home.path()));
+    }
+    match &step.link {
+        Some(link) if fs::read_link(link).ok() != Some(step.home.path()) => {
+            drift(format!("link {link:?} leads elsewhere, or is gone"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Removes a symbolic link, if there is one; with `target`, only if it leads there.
+fn remove_link(link: &Path, target: Option<&Path>) -> Outcome<()> {
+    let ours = match fs::read_link(link) {
+        Ok(leads) => target.is_none_or(|target| target == leads),
+        // Nothing, or no link.
+        Err(_) => false,
+    };
+    match if ours { fs::remove_file(link) } else { Ok(()) } {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => {
+            Err(Fault::new(FaultKind::Io, format!("cannot remove the link {link:?}")).because(cause))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn directory(path: &Path, more: OFlag) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | more;
+    Ok(open(path, flags, Mode::empty())?)
+}
+
+fn kind(seen: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(seen.st_mode & SFlag::S_IFMT.bits())
+}
+
+fn unusable(path: &Path, cause: io::Error) -> Fault {
+    Fault::new(FaultKind::Io, format!("cannot use {path:?} for sockets"))
+        .because(cause)
+        .remedy("make it a directory that root can use, and no link")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::net::UnixListener;
+
+    fn step(folder: &Path) -> SocketStep {
+        SocketStep {
+            home: SocketHome::Own(folder.join("base"), "pod1".into()),
+            file: "net1".parse().unwrap(),
+            group: None,
+            label: None,
+            link: Some(folder.join("v/abc")),
+        }
+    }
+
+    #[test]
+    fn a_directory_is_made_shared_linked_and_gone_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let step = SocketStep { group: Some(4242), ..step(folder.path()) };
+        let path = step.home.path();
+
+        prepare(&step).unwrap();
+        holds(&step).unwrap();
+        let seen = fs::metadata(&path).unwrap();
+        assert_eq!((seen.gid(), seen.permissions().mode() & 0o7777), (4242, 0o2775));
+        let socket = UnixListener::bind(folder.path().join("v/abc/net1")).unwrap();
+        drop(socket);
+        assert!(path.join("net1").exists(), "the link leads to the directory");
+
+        // Again, as after a crash: the old socket is gone.
+        prepare(&step).unwrap();
+        assert!(!path.join("net1").exists());
+        UnixListener::bind(path.join("net1")).unwrap();
+        clear(&step).unwrap();
+        clear(&step).unwrap();
+        assert!(
+            !path.exists()
+                && !folder.path().join("v/abc").is_symlink()
+                && folder.path().join("base").exists()
+        );
+    }
+
+    #[test]
+    fn a_directory_of_the_pods_stays_and_must_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = folder.path().join("volume");
+        let step = SocketStep { home: SocketHome::Volume(volume.clone()), link: None, ..step(folder.path()) };
+
+        assert_eq!(prepare(&step).unwrap_err().kind(), FaultKind::Absent);
+        fs::create_dir(&volume).unwrap();
+        prepare(&step).unwrap();
+        clear(&step).unwrap();
+
+        assert!(volume.exists());
+        fs::remove_dir(&volume).unwrap();
+        clear(&step).unwrap();
+        assert_eq!(holds(&step).unwrap_err().kind(), FaultKind::Drift);
+    }
+
+    #[test]
+    fn no_link_in_a_pods_directory_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (volume, victim) = (folder.path().join("volume"), folder.path().join("victim"));
+        fs::create_dir(&volume).unwrap();
+        fs::write(&victim, "precious").unwrap();
+        let step = SocketStep { home: SocketHome::Volume(volume.clone()), link: None, ..step(folder.path()) };
+        let dir = SocketDir::make(&step.home).unwrap();
+
+        symlink(&victim, volume.join("net1")).unwrap();
+        assert_eq!(prepare(&step).unwrap_err().kind(), FaultKind::Exists);
+        for name in ["note.json", ".note.json.new"] {
+            symlink(&victim, volume.join(name)).unwrap();
+        }
+        dir.write("note.json", b"text").unwrap();
+        clear(&step).unwrap();
+        dir.remove_file("net1").unwrap();
+
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(fs::read_to_string(volume.join("note.json")).unwrap(), "text");
+        let twin = folder.path().join("twin");
+        symlink(&volume, &twin).unwrap();
+        let fault = SocketDir::make(&SocketHome::Volume(twin)).unwrap_err();
+        assert!(fault.to_string().contains("cannot use"), "{fault}");
+    }
+
+    #[test]
+    fn a_context_is_set_on_the_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let label = "system_u:object_r:container_file_t:s0";
+        let step = SocketStep { label: Some(label.into()), ..step(folder.path()) };
+
+        prepare(&step).unwrap();
+
+        let mut seen = vec![0; 256];
+        let length = rustix::fs::getxattr(step.home.path(), CONTEXT, &mut seen).unwrap();
+        assert_eq!(seen.get(..length), Some(label.as_bytes()));
+    }
+}
