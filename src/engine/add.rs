@@ -18,6 +18,8 @@ pub struct Attached {
     pub result: CniResult,
     /// What is known of the device behind it.
     pub device_info: Option<DeviceInfo>,
+    /// What was written in its configuration and has no effect.
+    pub warnings: Vec<String>,
 }
 
 /// Makes the attachments of one pod, in order.
@@ -64,10 +66,12 @@ pub fn add(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<Attache
     }
     Ok(made
         .into_iter()
-        .map(|r| Attached {
+        .zip(&reads)
+        .map(|(r, read)| Attached {
             attachment: r.attachment,
             result: r.result.unwrap_or_default(),
             device_info: r.device_info,
+            warnings: read.warnings(),
         })
         .collect())
 }

@@ -39,6 +39,11 @@ impl Read {
         Ok(each.map_err(named)?.into_iter().flatten().chain(chain::claims(&self.attachment)?).collect())
     }
 
+    /// What was written in its configurations and has no effect.
+    pub fn warnings(&self) -> Vec<String> {
+        self.wanted.iter().flat_map(|wanted| wanted.warnings()).collect()
+    }
+
     /// Surveys the node and plans.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::daemon;
 use super::machine::Machine;
+use super::sockets::Offer;
 use super::table::{Row, gone, held, table};
 use super::wish::select;
 use crate::engine::ports::{Entry, Journal, Networks};
@@ -19,7 +20,7 @@ use crate::engine::{add, check, del, gc, survey};
 use crate::host::directory::Directory;
 use crate::host::journal::FileJournal;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::settings::{self, Logging, Places};
+use crate::model::settings::{self, Logging, Places, Rules, Switches};
 use crate::model::{Attachment, CniVersion, ContainerId, FaultKind, IfName, NetnsPath, Object};
 use crate::plan::resolve::{First, Sandbox, Wish, resolve};
 use crate::plan::step::Step;
@@ -67,6 +68,12 @@ struct Attach {
     /// Directory of NetworkAttachmentDefinitions (YAML or JSON) and CNI configuration files
     #[arg(long, value_name = "DIR", default_value = settings::NETWORKS_DIR)]
     networks_dir: PathBuf,
+    /// The socket of Open vSwitch's database
+    #[arg(long, value_name = "PATH", default_value = settings::OVSDB_SOCKET)]
+    ovsdb_socket: PathBuf,
+    /// Directory of short links to the directories of sockets
+    #[arg(long, value_name = "DIR", default_value = settings::LINK_DIR)]
+    link_dir: PathBuf,
     /// How to print what was done
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -298,7 +305,21 @@ impl Attach {
             in_place: false,
             device_info_dir: settings::DEVICE_INFO_DIR.into(),
         };
-        let attachments = resolve(&sandbox, wish)?;
+        let mut attachments = resolve(&sandbox, wish)?;
+        let switches = Switches {
+            ovsdb: self.ovsdb_socket.clone(),
+            link_dir: self.link_dir.clone(),
+            ..Switches::default()
+        };
+        let places = self.target.stores.places();
+        let offer = Offer {
+            switches: &switches,
+            rules: &Rules::default(),
+            places: &places,
+            namespace: "",
+            pod: None,
+        };
+        offer.lay(&mut attachments);
         if attachments.is_empty() {
             return Err(Fault::new(FaultKind::Config, "no network is given")
                 .remedy("name some with --networks or --default"));
@@ -333,13 +354,16 @@ impl Target {
 
 impl Stores {
     fn machine(&self) -> Machine {
-        let places = Places {
+        Machine::new(&self.places(), &[], &Context::default())
+    }
+
+    fn places(&self) -> Places {
+        Places {
             bin_dir: self.bin_dir.clone(),
             networks_dir: settings::NETWORKS_DIR.into(),
             cache_dir: self.cache_dir.clone(),
             state_dir: self.state_dir.clone(),
             ..Places::default()
-        };
-        Machine::new(&places, &[], &Context::default())
+        }
     }
 }

@@ -78,6 +78,11 @@ pub(super) fn network(name: &str) {
 
 /// Notes what was attached: interfaces, networks, addresses.
 pub(super) fn attached(made: &[Attached]) {
+    for Attached { attachment, warnings, .. } in made {
+        for warning in warnings {
+            tracing::warn!("network {:?}: {warning}", attachment.label);
+        }
+    }
     if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }

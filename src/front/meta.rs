@@ -9,6 +9,7 @@ use super::machine::Machine;
 use super::pod::{self, Found};
 use super::publish::Publisher;
 use super::readiness;
+use super::sockets::Offer;
 use super::wish::{Asker, wish};
 use crate::engine::ports::{Cluster, Devices};
 use crate::engine::scope::Scope;
@@ -18,8 +19,9 @@ use crate::model::args::CniArgs;
 use crate::model::call::{Config, Leaving, Sandbox};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Pod, PodName};
-use crate::model::settings::{Places, Settings};
+use crate::model::settings::{Places, Settings, Switches};
 use crate::model::{Attachment, CniResult, FaultKind, NetnsPath, Network, Owner, Role, dialect};
+use crate::plan::port::OvsDatabase;
 use crate::plan::resolve::{self, resolve};
 
 pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outcome<Vec<u8>> {
@@ -106,13 +108,22 @@ pub(super) fn check(sandbox: &Sandbox, config: &Config, context: &Context) -> Ou
 pub(super) fn gc(config: &Config, valid: &[Owner], context: &Context) -> Outcome<()> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
     let (networks, unknown) = of_every_pod(&settings)?;
-    let swept = gc::gc(
-        &Machine::new(&settings.places, &config.plugin_dirs, context).node(),
-        &Scope::Own,
-        gc::Valid::Listed(valid),
-        &networks,
-    );
-    Fault::gather(swept.err().into_iter().chain(unknown)).map_or(Ok(()), Err)
+    let machine = Machine::new(&settings.places, &config.plugin_dirs, context);
+    let swept = gc::gc(&machine.node(), &Scope::Own, gc::Valid::Listed(valid), &networks);
+    let orphans = orphans(&machine, &settings, valid);
+    let faults = swept.err().into_iter().chain(orphans.err()).chain(unknown);
+    Fault::gather(faults).map_or(Ok(()), Err)
+}
+
+/// Takes down the ports of a switch that no record knows and no valid attachment has: their records are lost. A port is
+/// looked for before its record is, so one that is just being made is not among them.
+fn orphans(machine: &Machine, settings: &Settings, valid: &[Owner]) -> Outcome<()> {
+    let Switches { ovsdb, patience, .. } = &settings.switches;
+    let database = OvsDatabase { socket: ovsdb.clone(), patience: *patience };
+    let keep = |owner: &Owner| {
+        valid.iter().any(|valid| valid.container == owner.container) || machine.knows(&owner.container)
+    };
+    machine.switches.sweep(&database, &settings.places.state_dir, &keep).map(drop)
 }
 
 /// The networks that every pod gets, and why some are not known: that keeps nothing from being collected.
@@ -189,7 +200,12 @@ impl Ground<'_> {
             in_place: self.in_place(),
             device_info_dir: self.settings.places.device_info_dir.clone(),
         };
-        resolve(&sandbox, wish)
+        let mut attachments = resolve(&sandbox, wish)?;
+        let Settings { switches, rules, places, policy, .. } = self.settings;
+        // The kubelet's own UID is the one in the paths of a pod's volumes.
+        let pod = named.or_else(|| pod.map(|pod| pod.name.clone()));
+        Offer { switches, rules, places, namespace: &policy.own, pod }.lay(&mut attachments);
+        Ok(attachments)
     }
 }
 

@@ -29,6 +29,8 @@ mod serve;
 #[cfg(feature = "shim")]
 pub mod shim;
 #[cfg(feature = "node")]
+mod sockets;
+#[cfg(feature = "node")]
 mod standalone;
 #[cfg(feature = "node")]
 mod stdio;

@@ -2,12 +2,14 @@
 
 use super::context::Context;
 use super::machine::Machine;
+use super::sockets::Offer;
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, status};
 use crate::model::args::CniArgs;
 use crate::model::call::{Config, Leaving, Sandbox};
 use crate::model::fault::Outcome;
-use crate::model::settings::Places;
+use crate::model::pod::PodName;
+use crate::model::settings::{Places, Switches};
 use crate::model::{Attachment, NetnsPath, Network, Owner, dialect};
 use crate::plan::resolve::{self, First, Named, Wish, resolve};
 
@@ -88,7 +90,7 @@ fn attachments(
         args: args.clone(),
         standalone: Some(config.name.clone()),
         in_place: false,
-        device_info_dir: places.device_info_dir,
+        device_info_dir: places.device_info_dir.clone(),
     };
     let default = First {
         named: Named::new(network.name.to_string(), network),
@@ -96,5 +98,9 @@ fn attachments(
         capabilities: config.runtime_config.clone(),
         selection: None,
     };
-    resolve(&sandbox, Wish { default: Some(default), ..Wish::default() })
+    let mut attachments = resolve(&sandbox, Wish { default: Some(default), ..Wish::default() })?;
+    let (switches, rules) = Switches::read(&config.object)?;
+    let pod = PodName::of(args);
+    Offer { switches: &switches, rules: &rules, places: &places, namespace: "", pod }.lay(&mut attachments);
+    Ok(attachments)
 }

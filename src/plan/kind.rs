@@ -58,6 +58,12 @@ pub trait Kind: Sync {
     /// The plugin type it stands for.
     fn plugin_type(&self) -> &'static str;
 
+    /// The names of the pod's volumes into which such a configuration may put a socket; none if its interface is no
+    /// socket.
+    fn volumes(&self, _conf: &PluginConf) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Reads and checks a configuration, without looking at the node.
     ///
     /// # Errors

@@ -12,13 +12,15 @@ use crate::front::context::Context;
 use crate::front::log;
 use crate::front::machine::{self, Machine};
 use crate::front::publish::Publisher;
+use crate::front::sockets::Offer;
 use crate::model::args::CniArgs;
 use crate::model::call::Command;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::pod::{Pod, PodName};
+use crate::model::settings::{Places, Switches};
 use crate::model::thick::Question;
 use crate::model::version::CniVersion;
-use crate::model::{Attachment, NetnsPath, Network, Owner, selection};
+use crate::model::{Attachment, NetnsPath, Network, Object, Owner, selection};
 use crate::plan::resolve::{Named, Sandbox, Wish, resolve};
 
 pub(super) fn serve(desk: &Desk, question: &Question, context: &Context) -> Outcome<Vec<u8>> {
@@ -59,7 +61,8 @@ struct Asked {
     args: CniArgs,
     network: Network,
     selection: selection::Selection,
-    device_info_dir: std::path::PathBuf,
+    places: Places,
+    overlay: Object,
 }
 
 impl Asked {
@@ -86,7 +89,8 @@ impl Asked {
             args,
             network,
             selection,
-            device_info_dir: desk.settings.places.device_info_dir.clone(),
+            places: desk.settings.places.clone(),
+            overlay: desk.settings.overlay.clone(),
         })
     }
 
@@ -101,11 +105,18 @@ impl Asked {
             args: self.args.tidied(),
             standalone: None,
             in_place,
-            device_info_dir: self.device_info_dir.clone(),
+            device_info_dir: self.places.device_info_dir.clone(),
         };
         let named = Named::new(self.network.name.to_string(), self.network.clone());
         let wish = Wish { selected: vec![(self.selection.clone(), named)], ..Wish::default() };
-        resolve(&sandbox, wish)?.pop().ok_or_else(|| Fault::new(FaultKind::Config, "nothing is asked for"))
+        let mut attachments = resolve(&sandbox, wish)?;
+        let (switches, rules) = Switches::read(&self.overlay)?;
+        let (places, pod) = (&self.places, PodName::of(&self.args));
+        // Whoever asks has taken the network from a definition in the pod's namespace.
+        let namespace = pod.as_ref().map(|pod| pod.namespace.clone()).unwrap_or_default();
+        Offer { switches: &switches, rules: &rules, places, namespace: &namespace, pod }
+            .lay(&mut attachments);
+        attachments.pop().ok_or_else(|| Fault::new(FaultKind::Config, "nothing is asked for"))
     }
 
     fn add(&self, desk: &Desk, machine: &Machine) -> Outcome<Vec<u8>> {

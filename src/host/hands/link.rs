@@ -58,7 +58,7 @@ pub(super) fn revert(sockets: &Sockets, steps: &[Undo<'_>]) -> Vec<Outcome<()>> 
         let (here, elsewhere): (Vec<_>, Vec<_>) = links.into_iter().partition(|(_, path, ..)| *path == netns);
         let wanted: Vec<_> = here.iter().map(|(_, _, undo, step)| (undo.site, *step)).collect();
         if let Err(fault) = sockets.pod(netns, |pod| delete(&mut pod.socket, &wanted)) {
-            fail(&mut answers, here.iter().map(|(index, ..)| *index), fault);
+            super::fail(&mut answers, here.iter().map(|(index, ..)| *index), fault);
         }
         links = elsewhere;
     }
@@ -96,20 +96,6 @@ fn is_ours(seen: &Seen, site: Site<'_>, step: &LinkStep) -> bool {
     }
     let marked = seen.group == step.group || seen.group == mark::condemned(step.group);
     marked && (named || step.mac.is_some() && seen.mac == step.mac)
-}
-
-/// Says of several steps that they failed, for one reason.
-fn fail(answers: &mut [Outcome<()>], mut indices: impl Iterator<Item = usize>, fault: Fault) {
-    let text = fault.to_string();
-    let kind = fault.kind();
-    if let Some(answer) = indices.next().and_then(|i| answers.get_mut(i)) {
-        *answer = Err(fault);
-    }
-    for index in indices {
-        if let Some(answer) = answers.get_mut(index) {
-            *answer = Err(Fault::new(kind, text.clone()));
-        }
-    }
 }
 
 /// Whether the link is there and is what was made.

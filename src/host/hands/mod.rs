@@ -21,7 +21,7 @@ use super::socket_dir;
 use super::sysfs::Sysfs;
 use super::vf_registry::VfRegistry;
 use crate::engine::ports::{Hands, Site, Undo};
-use crate::model::fault::Outcome;
+use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, Network, Owner, PluginConf};
 use crate::plan::step::{Progress, Step, UndoRank, Yields};
 
@@ -85,6 +85,20 @@ impl HostHands {
     }
 }
 
+/// Says of several steps that they failed, for one reason.
+fn fail(answers: &mut [Outcome<()>], mut indices: impl Iterator<Item = usize>, fault: Fault) {
+    let text = fault.to_string();
+    let kind = fault.kind();
+    if let Some(answer) = indices.next().and_then(|i| answers.get_mut(i)) {
+        *answer = Err(fault);
+    }
+    for index in indices {
+        if let Some(answer) = answers.get_mut(index) {
+            *answer = Err(Fault::new(kind, text.clone()));
+        }
+    }
+}
+
 impl Hands for HostHands {
     fn apply(&self, site: Site<'_>, step: &mut Step, progress: &mut Progress) -> Outcome<()> {
         match step {
@@ -132,12 +146,9 @@ impl Hands for HostHands {
             true => link::revert(&self.sockets, steps),
             false => steps.iter().map(|_| Ok(())).collect(),
         };
-        if links {
-            for (answer, port) in answers.iter_mut().zip(port::revert(&self.switches, steps)) {
-                if answer.is_ok() {
-                    *answer = port;
-                }
-            }
+        let ports = if links { port::revert(&self.switches, steps) } else { Vec::new() };
+        for (answer, port) in answers.iter_mut().zip(ports).filter(|(answer, _)| answer.is_ok()) {
+            *answer = port;
         }
         // Virtual links are gone by now, those on a VF with them.
         for (answer, undo) in answers.iter_mut().zip(steps).filter(|(answer, _)| answer.is_ok()) {

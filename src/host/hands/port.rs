@@ -63,9 +63,9 @@ pub(super) fn introduce(site: Site<'_>, endpoint: &Endpoint, progress: &mut Prog
 /// Takes the ports of a batch down, all of one switch in one transaction. Answers for each step of the batch.
 pub(super) fn revert(switches: &OpenSwitches, steps: &[Undo<'_>]) -> Vec<Outcome<()>> {
     let mut answers: Vec<Outcome<()>> = steps.iter().map(|_| Ok(())).collect();
-    let each = steps.iter().enumerate().filter_map(|(index, undo)| match undo.step {
-        Step::Port(step) => Some((index, &undo.site.attachment.owner, step)),
-        _ => None,
+    let each = steps.iter().enumerate().filter_map(|(index, undo)| {
+        let owner = &undo.site.attachment.owner;
+        if let Step::Port(step) = undo.step { Some((index, owner, step)) } else { None }
     });
     let mut ports: Vec<(usize, &Owner, &PortStep)> = each.collect();
     while let Some((_, _, step)) = ports.first() {
@@ -73,13 +73,7 @@ pub(super) fn revert(switches: &OpenSwitches, steps: &[Undo<'_>]) -> Vec<Outcome
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             ports.iter().copied().partition(|(_, _, step)| step.database() == database);
         if let Err(fault) = detach(switches, database, &here) {
-            let (text, kind) = (fault.to_string(), fault.kind());
-            let mut whole = Some(fault);
-            for (index, ..) in &here {
-                if let Some(answer) = answers.get_mut(*index) {
-                    *answer = Err(whole.take().unwrap_or_else(|| Fault::new(kind, text.clone())));
-                }
-            }
+            super::fail(&mut answers, here.iter().map(|(index, ..)| *index), fault);
         }
         ports = elsewhere;
     }

@@ -54,13 +54,8 @@ pub(super) fn transacted(result: Value, count: usize) -> Option<Transacted> {
 
 /// The rows in the result of a `select`.
 pub(super) fn rows(result: Value) -> Vec<Value> {
-    match result {
-        Value::Object(mut fields) => match fields.remove("rows") {
-            Some(Value::Array(rows)) => rows,
-            Some(_) | None => Vec::new(),
-        },
-        _ => Vec::new(),
-    }
+    let Value::Object(mut fields) = result else { return Vec::new() };
+    if let Some(Value::Array(rows)) = fields.remove("rows") { rows } else { Vec::new() }
 }
 
 #[cfg(test)]

@@ -14,24 +14,26 @@ impl Scanner {
     /// The length of the first object in `bytes`, once it is whole. Called again with more bytes, it goes on where it
     /// stopped; after an end it begins anew.
     pub(super) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        for byte in bytes.get(self.at..)? {
-            self.at += 1;
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' if self.in_text => self.escaped = true,
-                b'"' => self.in_text = !self.in_text,
-                _ if self.in_text => {}
-                b'{' | b'[' => self.depth += 1,
-                b'}' | b']' => {
-                    self.depth = self.depth.saturating_sub(1);
-                    if self.depth == 0 {
-                        return Some(std::mem::take(self).at);
-                    }
-                }
-                _ => {}
+        let whole = bytes.get(self.at..)?.iter().any(|byte| self.closes(*byte));
+        whole.then(|| std::mem::take(self).at)
+    }
+
+    /// Takes a byte in; whether it is the last of an object.
+    fn closes(&mut self, byte: u8) -> bool {
+        self.at += 1;
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.in_text => self.escaped = true,
+            b'"' => self.in_text = !self.in_text,
+            _ if self.in_text => {}
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                return self.depth == 0;
             }
+            _ => {}
         }
-        None
+        false
     }
 }
 

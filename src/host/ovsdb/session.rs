@@ -319,22 +319,22 @@ fn dial(place: &Path, deadline: Deadline) -> io::Result<UnixStream> {
 
 fn unreachable(place: &Path, deadline: Deadline, cause: io::Error) -> Fault {
     let shown = place.display().to_string();
-    match cause.kind() {
-        ErrorKind::NotFound => {
-            Fault::new(FaultKind::Absent, format!("Open vSwitch's database is not at {shown:?}")).remedy(
-                "start Open vSwitch, or name its socket in \"ovsdbSocket\" of Manifold's \"vhostUser\"",
-            )
-        }
-        ErrorKind::ConnectionRefused => {
-            Fault::new(FaultKind::TryLater, format!("nobody listens at Open vSwitch's socket {shown:?}"))
-                .because(cause)
-                .remedy("start ovsdb-server")
-        }
-        ErrorKind::TimedOut => deadline
-            .missed(format!("Open vSwitch's database at {shown:?} took no connection"))
-            .remedy("see whether ovsdb-server is well, and its log"),
-        _ => Fault::new(FaultKind::Io, format!("cannot connect to Open vSwitch's database at {shown:?}"))
-            .because(cause)
-            .remedy("run Manifold as root, and check \"ovsdbSocket\" of its \"vhostUser\""),
+    let kind = cause.kind();
+    if kind == ErrorKind::NotFound {
+        return Fault::new(FaultKind::Absent, format!("Open vSwitch's database is not at {shown:?}"))
+            .remedy("start Open vSwitch, or name its socket in \"ovsdbSocket\" of Manifold's \"vhostUser\"");
     }
+    if kind == ErrorKind::ConnectionRefused {
+        return Fault::new(FaultKind::TryLater, format!("nobody listens at Open vSwitch's socket {shown:?}"))
+            .because(cause)
+            .remedy("start ovsdb-server");
+    }
+    if kind == ErrorKind::TimedOut {
+        return deadline
+            .missed(format!("Open vSwitch's database at {shown:?} took no connection"))
+            .remedy("see whether ovsdb-server is well, and its log");
+    }
+    Fault::new(FaultKind::Io, format!("cannot connect to Open vSwitch's database at {shown:?}"))
+        .because(cause)
+        .remedy("run Manifold as root, and check \"ovsdbSocket\" of its \"vhostUser\"")
 }

@@ -279,26 +279,21 @@ impl Rule {
 impl VlanKeys {
     /// First and last.
     fn range(&self) -> Outcome<(u16, u16)> {
-        match self {
-            Self::Id(id) => vlan_id("vlans", *id).map(|id| (id, id)),
-            Self::Range(text) => {
-                let (first, last) = text.split_once('-').unwrap_or((text, text));
-                let read = |part: &str| {
-                    let number: i64 = part.trim().parse().map_err(|_| {
-                        wrong("vlans", &format!("{:?}", cut(text)))
-                            .remedy("give VLAN ids, or ranges such as \"100-199\"")
-                    })?;
-                    vlan_id("vlans", number)
-                };
-                let (first, last) = (read(first)?, read(last)?);
-                if first > last {
-                    return Err(
-                        wrong("vlans", &format!("{:?}", cut(text))).remedy("begin ranges with the lower id")
-                    );
-                }
-                Ok((first, last))
-            }
+        let text = match self {
+            Self::Id(id) => return vlan_id("vlans", *id).map(|id| (id, id)),
+            Self::Range(text) => text,
+        };
+        let unread = |_: std::num::ParseIntError| {
+            wrong("vlans", &format!("{:?}", cut(text))).remedy("give VLAN ids, or ranges such as \"100-199\"")
+        };
+        let read = |part: &str| part.trim().parse().map_err(unread).and_then(|id| vlan_id("vlans", id));
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (read(first)?, read(last)?);
+        if first > last {
+            let what = wrong("vlans", &format!("{:?}", cut(text)));
+            return Err(what.remedy("begin ranges with the lower id"));
         }
+        Ok((first, last))
     }
 }
 

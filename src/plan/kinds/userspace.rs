@@ -8,7 +8,7 @@ use crate::model::device_info::MemifMode;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::plain;
 use crate::model::vhost_user::{Engine, InterfaceType, PodEnd, PortVlans, SocketFile, vlan_id};
-use crate::model::{FaultKind, Owner};
+use crate::model::{FaultKind, Owner, PluginConf};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::mark;
 use crate::plan::port::{OvsDatabase, PortStep};
@@ -70,6 +70,10 @@ struct BridgeKeys {
 impl Kind for Userspace {
     fn plugin_type(&self) -> &'static str {
         "userspace"
+    }
+
+    fn volumes(&self, _conf: &PluginConf) -> Vec<String> {
+        vec![VOLUME.to_owned()]
     }
 
     fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {

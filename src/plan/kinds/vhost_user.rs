@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::model::FaultKind;
 use crate::model::device_info::MemifMode;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::plain;
 use crate::model::vhost_user::{Engine, InterfaceType, PodEnd, PortVlans, RateLimit, vlan_id};
+use crate::model::{FaultKind, PluginConf};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::port::{OvsDatabase, PortStep};
 use crate::plan::socket_place::PlaceAsked;
@@ -77,6 +77,12 @@ struct TrunkKeys {
 impl Kind for VhostUser {
     fn plugin_type(&self) -> &'static str {
         "vhost-user"
+    }
+
+    fn volumes(&self, conf: &PluginConf) -> Vec<String> {
+        let named: Option<String> =
+            conf.object().find("volume").and_then(|raw| serde_json::from_str(raw.get()).ok());
+        vec![named.filter(|name| !name.is_empty()).unwrap_or_else(|| VOLUME.to_owned())]
     }
 
     fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {
