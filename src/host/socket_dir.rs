@@ -116,15 +116,18 @@ impl SocketDir {
         }
     }
 
-    /// Removes a file, or a link that stands in its place.
+    /// Removes a file that was written here, or half written, or a link that stands in its place.
     ///
     /// # Errors
     /// It still stands.
     pub(super) fn remove_file(&self, file: &str) -> Outcome<()> {
-        match self.seen(file)? {
-            Some(seen) if [SFlag::S_IFREG, SFlag::S_IFLNK].contains(&kind(&seen)) => self.unlink(file),
-            Some(_) | None => Ok(()),
+        for name in [young(file).as_str(), file] {
+            match self.seen(name)? {
+                Some(seen) if [SFlag::S_IFREG, SFlag::S_IFLNK].contains(&kind(&seen)) => self.unlink(name)?,
+                Some(_) | None => {}
+            }
         }
+        Ok(())
     }
 
     /// Writes a file beside its place and moves it there: whoever reads sees all of it.
@@ -132,7 +135,7 @@ impl SocketDir {
     /// # Errors
     /// It could not be written.
     pub(super) fn write(&self, file: &str, text: &[u8]) -> Outcome<()> {
-        let young = format!(".{file}.new");
+        let young = young(file);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let written = self.unlink(&young).and_then(|()| {
             let write = || -> io::Result<()> {
@@ -244,6 +247,11 @@ fn remove_link(link: &Path, target: Option<&Path>) -> Outcome<()> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// The name of a file while it is being written.
+fn young(file: &str) -> String {
+    format!(".{file}.new")
 }
 
 fn directory(path: &Path, more: OFlag) -> io::Result<OwnedFd> {

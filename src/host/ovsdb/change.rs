@@ -61,7 +61,7 @@ pub(super) fn make(owner: &Owner, port: &Port, bridge: BridgeChange, old: Predec
         Predecessor::Replace(uuid) => detach_from_bridges(&[uuid]),
     });
     if let Predecessor::Replace(_) = old {
-        operations.push(forget_limits(owner));
+        operations.extend(forget_limits(owner));
     }
     operations.push(json!({"op": "insert", "table": "Interface", "uuid-name": "i0", "row": interface(port)}));
     if let Some(limit) = port.egress {
@@ -95,7 +95,7 @@ pub(super) fn next_configuration() -> [Value; 2] {
 pub(super) fn remove(uuids: &[&str], owners: &[&Owner]) -> Vec<Value> {
     let names: Vec<String> = owners.iter().map(ToString::to_string).collect();
     let mut operations = vec![detach_from_bridges(uuids)];
-    operations.extend(owners.iter().map(|owner| forget_limits(owner)));
+    operations.extend(owners.iter().flat_map(|owner| forget_limits(owner)));
     operations.push(comment(&format!("detach {}", names.join(" "))));
     operations
 }
@@ -105,9 +105,13 @@ fn detach_from_bridges(uuids: &[&str]) -> Value {
     json!({"op": "mutate", "table": "Bridge", "where": [], "mutations": [["ports", "delete", ports]]})
 }
 
-/// A limit is a row of its own that stays until it is deleted.
-fn forget_limits(owner: &Owner) -> Value {
-    json!({"op": "delete", "table": "QoS", "where": owned_by(owner)})
+/// A limit is a row of its own that stays until it is deleted, and that cannot be deleted while a port refers to it,
+/// even one that goes in the same transaction.
+fn forget_limits(owner: &Owner) -> [Value; 2] {
+    [
+        json!({"op": "update", "table": "Port", "where": owned_by(owner), "row": {"qos": ["set", []]}}),
+        json!({"op": "delete", "table": "QoS", "where": owned_by(owner)}),
+    ]
 }
 
 /// The rows of an owner.

@@ -1,0 +1,88 @@
+//! Frames: from one pod's application through the switch to another's, counted.
+
+use std::time::Duration;
+
+use super::switch::{Application, pause, wait};
+use super::*;
+
+const FIRST: &str = "02:00:00:00:00:0a";
+const SECOND: &str = "02:00:00:00:00:0b";
+
+/// Two pods, each with a port in a VLAN.
+struct Pair {
+    stage: Stage,
+    other: Pod,
+    vlans: [u16; 2],
+    sockets: [String; 2],
+}
+
+impl Pair {
+    fn new(vlans: [u16; 2]) -> Self {
+        let stage = Stage::new();
+        let other = stage.scene.node.pod().unwrap();
+        let mut pair = Self { stage, other, vlans, sockets: Default::default() };
+        let made = [pair.call("ADD", 0), pair.call("ADD", 1)];
+        pair.sockets = made.map(|result| socket(&result).to_owned());
+        pair
+    }
+
+    fn call(&self, verb: &str, n: usize) -> Value {
+        let network = self.stage.network(&json!({"vlan": self.vlans[n]}));
+        let pod = [&self.stage.pod, &self.other][n];
+        self.stage.call_for(verb, &format!("pod-{n}"), pod, &network).result()
+    }
+
+    /// Sends a burst of 128 frames from the first to the second; answers with how many were sent and received.
+    fn burst(&self) -> (u64, u64) {
+        let second = Application::start(&self.sockets[1], SECOND, &["--forward-mode=rxonly"]);
+        self.connected(1);
+        let peer = format!("--eth-peer=0,{SECOND}");
+        let words = ["--forward-mode=rxonly", "--tx-first", "--burst=128", &peer];
+        let first = Application::start(&self.sockets[0], FIRST, &words);
+        self.connected(0);
+        pause(Duration::from_secs(2));
+        let (_, sent) = first.finish();
+        let (received, _) = second.finish();
+        (sent, received)
+    }
+
+    /// Waits until the switch says that the application is there.
+    fn connected(&self, n: usize) {
+        let record = &self.stage.scene.record(&format!("pod-{n}"), "net1")[0];
+        let name = record["steps"][1]["port"]["make"]["name"].as_str().unwrap().to_owned();
+        wait("the application is connected", || self.stage.switch.interface(&name, "link_state") == "up");
+    }
+
+    fn end(self) {
+        for n in [0, 1] {
+            self.call("CHECK", n);
+            self.call("DEL", n);
+        }
+        self.stage.assert_empty();
+    }
+}
+
+#[test]
+fn all_frames_of_a_burst_pass_from_pod_to_pod_also_after_the_switch_was_restarted() {
+    let mut pair = Pair::new([100, 100]);
+
+    assert_eq!(pair.burst(), (128, 128));
+    for socket in &pair.sockets {
+        // As an application that starts anew has to.
+        drop(std::fs::remove_file(socket));
+    }
+    pair.stage.switch.kill_daemon();
+    pair.stage.switch.start_daemon();
+    assert_eq!(pair.burst(), (128, 128));
+
+    pair.end();
+}
+
+#[test]
+fn no_frame_passes_from_one_vlan_to_another() {
+    let pair = Pair::new([100, 200]);
+
+    assert_eq!(pair.burst(), (128, 0));
+
+    pair.end();
+}
