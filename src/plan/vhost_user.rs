@@ -78,6 +78,7 @@ impl SocketInterface {
     /// # Errors
     /// It is not allowed, or can never be right.
     pub fn read(ask: Ask<'_>, asked: Asked) -> Outcome<Self> {
+        possible(&asked)?;
         let ground = ask.attachment.sockets.as_deref().cloned().unwrap_or_default();
         ground.rules.permit(Request {
             engine: asked.engine,
@@ -87,7 +88,6 @@ impl SocketInterface {
             path: asked.place.named_directory(&ground),
             server_mode: asked.engine == Engine::OvsDpdk && asked.end == PodEnd::Connects,
         })?;
-        possible(&asked)?;
         Ok(Self {
             layer3: Layer3::read(ask)?,
             conf: ask.conf.clone(),

@@ -71,13 +71,13 @@ impl Stage {
         conf
     }
 
-    fn call_for(&self, verb: &str, container: &str, pod: &Pod, network: &Value) -> Answer {
+    fn call_for(&self, verb: &str, (container, pod): (&str, &Pod), network: &Value) -> Answer {
         let call = Call { verb, container, ifname: "net1", netns: pod.path().as_str() };
         self.scene.call(&call, &self.conf(network))
     }
 
     fn call(&self, verb: &str, keys: &Value) -> Answer {
-        self.call_for(verb, "pod-1", &self.pod, &self.network(keys))
+        self.call_for(verb, ("pod-1", &self.pod), &self.network(keys))
     }
 
     fn add(&self, keys: &Value) -> Value {

@@ -61,13 +61,13 @@ fn networks_of_the_peer_are_served_as_they_are() {
     });
     let container = "0958c8871b3297d1e0f5";
 
-    let result = stage.call_for("ADD", container, &stage.pod, &network).result();
+    let result = stage.call_for("ADD", (container, &stage.pod), &network).result();
 
     let name = port(&stage);
     assert_eq!(stage.switch.vsctl(&format!("get Port {name} tag")), "7");
     let path = stage.scene.path("sockets/0958c8871b32/0958c8871b32-net1");
     assert_eq!(socket(&result), path.to_str().unwrap());
-    stage.call_for("DEL", container, &stage.pod, &network).result();
+    stage.call_for("DEL", (container, &stage.pod), &network).result();
     stage.assert_empty();
 }
 
@@ -132,11 +132,11 @@ fn a_bridge_is_made_only_if_asked_and_goes_when_it_is_ours_and_empty() {
         "{what}"
     );
     stage.add(&keys);
-    stage.call_for("ADD", "pod-2", &other, &network).result();
+    stage.call_for("ADD", ("pod-2", &other), &network).result();
     assert_eq!(stage.switch.ports("br7").len(), 2);
     stage.del(&keys);
     assert_eq!(stage.switch.ports("br7").len(), 1);
-    stage.call_for("DEL", "pod-2", &other, &network).result();
+    stage.call_for("DEL", ("pod-2", &other), &network).result();
     assert_eq!(stage.switch.vsctl("list-br"), "br0");
 
     // One that somebody else made stays, empty or not.
@@ -168,7 +168,7 @@ fn a_port_whose_record_is_lost_is_taken_over_by_the_next_add_or_collected() {
     // Of two, GC takes the one that no record knows and that is not valid.
     let other = stage.scene.node.pod().unwrap();
     let network = stage.network(&keys);
-    stage.call_for("ADD", "pod-2", &other, &network).result();
+    stage.call_for("ADD", ("pod-2", &other), &network).result();
     std::fs::remove_dir_all(stage.scene.path("state/records/pod-1")).unwrap();
     let mut conf = stage.conf(&network);
     conf["cni.dev/valid-attachments"] = json!([{"containerID": "pod-2", "ifname": "net1"}]);
@@ -176,7 +176,7 @@ fn a_port_whose_record_is_lost_is_taken_over_by_the_next_add_or_collected() {
     stage.scene.call(&call, &conf).result();
     let left = stage.switch.ports("br0");
     assert!(left.len() == 1 && left[0] != name, "{left:?}");
-    stage.call_for("DEL", "pod-2", &other, &network).result();
+    stage.call_for("DEL", ("pod-2", &other), &network).result();
     assert_eq!(stage.switch.ports("br0"), Vec::<String>::new());
 }
 

@@ -29,7 +29,7 @@ impl Pair {
     fn call(&self, verb: &str, n: usize) -> Value {
         let network = self.stage.network(&json!({"vlan": self.vlans[n]}));
         let pod = [&self.stage.pod, &self.other][n];
-        self.stage.call_for(verb, &format!("pod-{n}"), pod, &network).result()
+        self.stage.call_for(verb, (&format!("pod-{n}"), pod), &network).result()
     }
 
     /// Sends a burst of 128 frames from the first to the second; answers with how many were sent and received.

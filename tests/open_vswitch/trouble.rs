@@ -15,7 +15,7 @@ fn a_switch_that_is_down_is_a_clear_error_in_bounded_time_and_leaves_nothing() {
     stage.switch.kill_daemon();
     let other = stage.scene.node.pod().unwrap();
     let network = stage.network(&keys);
-    let (code, what, remedy) = stage.call_for("ADD", "pod-2", &other, &network).error();
+    let (code, what, remedy) = stage.call_for("ADD", ("pod-2", &other), &network).error();
     assert!(code == 104 && what.contains("ovs-vswitchd did not take the change up in 2 s"), "{what}");
     assert!(remedy.contains("ovs-vswitchd"), "{remedy}");
     let ports = stage.switch.vsctl("--bare --columns=name find Interface type=dpdkvhostuserclient");
@@ -23,7 +23,7 @@ fn a_switch_that_is_down_is_a_clear_error_in_bounded_time_and_leaves_nothing() {
 
     // The database too: a DEL is to be tried again, and what it is about stays on record.
     stage.switch.kill_database();
-    let (code, what, _) = stage.call_for("ADD", "pod-2", &other, &network).error();
+    let (code, what, _) = stage.call_for("ADD", ("pod-2", &other), &network).error();
     assert!(code == 11 && what.contains("nobody listens"), "{what}");
     let (code, what, _) = stage.call("DEL", &keys).error();
     assert!(
@@ -48,7 +48,7 @@ fn a_bridge_that_goes_midway_is_a_clear_error() {
     let (code, what, _) = stage.call("CHECK", &keys).error();
     assert!(code == 105 && what.ends_with("bridge \"br0\" is gone"), "{what}");
     let other = stage.scene.node.pod().unwrap();
-    let (code, what, _) = stage.call_for("ADD", "pod-2", &other, &stage.network(&keys)).error();
+    let (code, what, _) = stage.call_for("ADD", ("pod-2", &other), &stage.network(&keys)).error();
     assert!(code == 100 && what.contains("has no bridge \"br0\""), "{what}");
     stage.del(&keys);
     stage.assert_no_files();

@@ -79,8 +79,9 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let mut scanner = Scanner::default();
-            drop(scanner.end(&bytes));
-            drop(scanner.end(&bytes));
+            for _ in 0..2 {
+                prop_assert!(scanner.end(&bytes).is_none_or(|end| end <= bytes.len()));
+            }
         }
     }
 }

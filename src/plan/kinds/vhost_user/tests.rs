@@ -1,1 +1,158 @@
+use serde_json::{Value, json};
 
+use super::*;
+use crate::model::sockets::{Volume, VolumeSource};
+use crate::model::vhost_user::BridgeName;
+use crate::model::{Attachment, Network, Object, Owner, Role, SocketGround};
+use crate::plan::facts::{Answer, Facts, Question};
+use crate::plan::port::{Port, SwitchEnd, SwitchFacts};
+use crate::plan::step::{Bearer, ConfigureStep};
+
+fn attachment(keys: Value) -> Attachment {
+    let mut conf = json!({"cniVersion": "1.1.0", "name": "fast", "type": "vhost-user", "bridge": "br0"});
+    conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    let source =
+        VolumeSource::EmptyDir("/var/lib/kubelet/pods/u/volumes/kubernetes.io~empty-dir/vhost".into());
+    let volume = Volume { name: "vhost".into(), source, mounts: vec!["/sockets".into()] };
+    Attachment {
+        owner: Owner { container: "pod-1".parse().unwrap(), ifname: "net1".parse().unwrap() },
+        netns: Some("/run/netns/pod-1".parse().unwrap()),
+        role: Role::Additional,
+        standalone: None,
+        in_place: false,
+        label: "fast".to_owned(),
+        network: Network::parse(conf.to_string().as_bytes(), None).unwrap(),
+        args: Default::default(),
+        capabilities: Object::default(),
+        routing: Default::default(),
+        device: None,
+        device_file: None,
+        sockets: Some(Box::new(SocketGround { volumes: vec![volume], ..SocketGround::default() })),
+    }
+}
+
+fn seen() -> SwitchFacts {
+    SwitchFacts {
+        dpdk: true,
+        interface_types: vec!["dpdkvhostuserclient".into()],
+        socket_dir: None,
+        datapath: Some("netdev".into()),
+    }
+}
+
+fn steps_of(attachment: &Attachment, seen: SwitchFacts) -> Outcome<Vec<Step>> {
+    let wanted = VhostUser.read(Ask { conf: &attachment.network.plugins[0], attachment })?;
+    let mut facts = Facts::default();
+    let bridge: BridgeName = "br0".parse().unwrap();
+    facts.note(Question::Switch(OvsDatabase::default(), bridge), Answer::Switch(seen));
+    facts.note(Question::Group("hugetlbfs".into()), Answer::Group(990));
+    wanted.steps(&facts)
+}
+
+fn steps(keys: Value) -> Outcome<Vec<Step>> {
+    steps_of(&attachment(keys), seen())
+}
+
+fn port(keys: Value) -> Port {
+    let found = |step| if let Step::Port(PortStep::Make(port)) = step { Some(*port) } else { None };
+    steps(keys).unwrap().into_iter().find_map(found).unwrap()
+}
+
+fn names(steps: &[Step]) -> Vec<String> {
+    let name = |step: &Step| {
+        let written = serde_json::to_value(step).unwrap();
+        written.as_object().unwrap().keys().next().unwrap().clone()
+    };
+    steps.iter().map(name).collect()
+}
+
+#[test]
+fn the_socket_comes_before_the_port_and_the_note_behind_the_addresses() {
+    let lease = json!({"ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}, "group": "hugetlbfs"});
+    let steps = steps(lease).unwrap();
+
+    assert_eq!(names(&steps), ["lease", "socket", "port", "configure", "note"]);
+    let Step::Socket(socket) = &steps[1] else { panic!() };
+    assert_eq!((socket.file.as_str(), socket.group, &socket.link), ("net1", Some(990), &None));
+    let Step::Configure(ConfigureStep { bearer, .. }) = &steps[3] else { panic!() };
+    assert_eq!(*bearer, Bearer::Application);
+}
+
+#[test]
+fn a_dummy_link_carries_the_addresses_of_the_port() {
+    let steps = steps(json!({"dummy": true, "mtu": 9000, "mac": "02:00:00:00:00:42"})).unwrap();
+
+    assert_eq!(names(&steps), ["socket", "link", "port", "configure", "note"]);
+    let (Step::Link(link), Step::Configure(configure)) = (&steps[1], &steps[3]) else { panic!() };
+    assert_eq!((link.mac.unwrap().to_string().as_str(), link.mtu), ("02:00:00:00:00:42", Some(9000)));
+    assert_eq!(configure.bearer, Bearer::Link);
+}
+
+#[test]
+fn every_key_reaches_the_port() {
+    let port = port(json!({
+        "vlan": 7, "mtu": 1400, "ofport_request": 9, "ingress_policing_rate": 5, "egress_policing_rate": 6,
+        "egress_policing_burst": 7, "CREATEBRIDGE": true,
+    }));
+
+    assert_eq!((port.vlans, port.mtu, port.ofport_request), (PortVlans::Access(7), Some(1400), Some(9)));
+    assert_eq!(port.ingress, Some(RateLimit { rate: 5, burst: 0 }));
+    assert_eq!(port.egress, Some(RateLimit { rate: 6, burst: 7 }));
+    assert!(port.create_bridge);
+    let path = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~empty-dir/vhost/net1";
+    assert_eq!(port.end, SwitchEnd::Connects(path.into()));
+    let told = serde_json::to_value(&port.endpoint.device).unwrap();
+    assert_eq!(told["vhost-user"], json!({"mode": "server", "path": "/sockets/net1"}));
+}
+
+#[test]
+fn trunks_are_listed_in_order_and_once() {
+    let trunk = json!([{"id": 9}, {"minID": 7, "maxID": 9}, {"id": 3}]);
+    assert_eq!(port(json!({"trunk": trunk})).vlans, PortVlans::Trunk { native: None, ids: vec![3, 7, 8, 9] });
+    let native = port(json!({"trunk": trunk, "vlan": 2})).vlans;
+    assert_eq!(native, PortVlans::Trunk { native: Some(2), ids: vec![3, 7, 8, 9] });
+    assert_eq!(port(json!({"trunk": []})).vlans, PortVlans::All);
+}
+
+#[test]
+fn a_switch_that_cannot_is_told_apart() {
+    let refused = |seen: SwitchFacts| steps_of(&attachment(json!({})), seen).unwrap_err().to_string();
+    let switch = "Open vSwitch at \"/var/run/openvswitch/db.sock\"";
+
+    assert_eq!(refused(SwitchFacts { dpdk: false, ..seen() }), format!("{switch} runs without DPDK"));
+    let types = format!("{switch} makes no interfaces of type \"dpdkvhostuserclient\"");
+    assert_eq!(refused(SwitchFacts { interface_types: vec![], ..seen() }), types);
+    assert_eq!(refused(SwitchFacts { datapath: None, ..seen() }), format!("{switch} has no bridge \"br0\""));
+    let kernel = SwitchFacts { datapath: Some(String::new()), ..seen() };
+    assert_eq!(refused(kernel), "bridge \"br0\" uses the kernel's datapath");
+    let made = attachment(json!({"createBridge": true}));
+    assert!(steps_of(&made, SwitchFacts { datapath: None, ..seen() }).is_ok());
+}
+
+#[test]
+fn the_status_needs_no_pod() {
+    let nobody = Attachment { netns: None, sockets: None, ..attachment(json!({})) };
+
+    assert_eq!(steps_of(&nobody, seen()).unwrap(), []);
+    assert!(steps_of(&nobody, SwitchFacts { dpdk: false, ..seen() }).is_err());
+}
+
+#[test]
+fn without_a_record_the_port_is_looked_for_by_its_mark() {
+    let attachment = attachment(json!({"ipam": {"type": "host-local", "subnet": "10.1.0.0/24"}}));
+    let wanted =
+        VhostUser.read(Ask { conf: &attachment.network.plugins[0], attachment: &attachment }).unwrap();
+
+    let traces = wanted.traces();
+
+    assert_eq!(names(&traces), ["lease", "port", "socket", "note"]);
+    assert!(matches!(&traces[1], Step::Port(PortStep::Lost(_))));
+    assert!(matches!(VhostUser.remains()[..], [Step::Port(PortStep::Lost(_))]));
+}
+
+#[test]
+fn the_engine_that_is_to_come_says_so() {
+    let fault = steps(json!({"engine": "vpp", "bridge": 7})).unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Unsupported);
+    assert_eq!(fault.to_string(), "engine \"vpp\" is not supported yet");
+}
