@@ -4,15 +4,13 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_route::RouteNetlinkMessage as Message;
-use netlink_packet_route::link::{
-    LinkAttribute, LinkExtentMask, LinkFlags, LinkLayerType, LinkMessage, Prop,
-};
-use nix::libc;
-use rtnetlink::{LinkMessageBuilder, LinkUnspec};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, Prop};
+use rtnetlink::LinkUnspec;
 
+use super::link;
 use super::socket::{Request, Socket};
-use crate::model::fault::{Fault, Outcome};
-use crate::model::{FaultKind, MacAddr, PciAddress};
+use crate::model::fault::Outcome;
+use crate::model::{MacAddr, PciAddress};
 
 /// What the kernel says of a device's link.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,7 +53,7 @@ impl Device {
 /// # Errors
 /// The kernel could not be asked.
 pub fn by_name(socket: &mut Socket, name: &str) -> Outcome<Option<Device>> {
-    one(socket, LinkUnspec::new_with_name(name))
+    link::one(socket, LinkUnspec::new_with_name(name), read)
 }
 
 /// Finds a link by index.
@@ -63,16 +61,7 @@ pub fn by_name(socket: &mut Socket, name: &str) -> Outcome<Option<Device>> {
 /// # Errors
 /// The kernel could not be asked.
 pub fn by_index(socket: &mut Socket, index: u32) -> Outcome<Option<Device>> {
-    one(socket, LinkUnspec::new_with_index(index))
-}
-
-fn one(socket: &mut Socket, builder: LinkMessageBuilder<LinkUnspec>) -> Outcome<Option<Device>> {
-    let message = builder.append_extra_attribute(no_statistics()).build();
-    match socket.ask(Request::one(Message::GetLink(message)))? {
-        Ok(messages) => Ok(messages.iter().find_map(read)),
-        Err(refusal) if refusal.errno == libc::ENODEV => Ok(None),
-        Err(refusal) => Err(Fault::new(FaultKind::Kernel, "cannot look a link up").because(refusal)),
-    }
+    link::one(socket, LinkUnspec::new_with_index(index), read)
 }
 
 /// All links of a namespace. Meant for a pod's, which has few.
@@ -80,14 +69,7 @@ fn one(socket: &mut Socket, builder: LinkMessageBuilder<LinkUnspec>) -> Outcome<
 /// # Errors
 /// The kernel could not be asked.
 pub fn all(socket: &mut Socket) -> Outcome<Vec<Device>> {
-    let mut message = LinkMessage::default();
-    message.attributes.push(no_statistics());
-    let messages = socket.list(&Message::GetLink(message), "links")?;
-    Ok(messages.iter().filter_map(read).collect())
-}
-
-fn no_statistics() -> LinkAttribute {
-    LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
+    link::every(socket, read)
 }
 
 fn read(message: &Message) -> Option<Device> {

@@ -46,7 +46,7 @@ pub struct Seen {
 /// # Errors
 /// The kernel could not be asked.
 pub fn by_name(socket: &mut Socket, name: &str) -> Outcome<Option<Seen>> {
-    one(socket, LinkUnspec::new_with_name(name))
+    one(socket, LinkUnspec::new_with_name(name), read)
 }
 
 /// Finds a link by index.
@@ -54,10 +54,15 @@ pub fn by_name(socket: &mut Socket, name: &str) -> Outcome<Option<Seen>> {
 /// # Errors
 /// The kernel could not be asked.
 pub fn by_index(socket: &mut Socket, index: u32) -> Outcome<Option<Seen>> {
-    one(socket, LinkUnspec::new_with_index(index))
+    one(socket, LinkUnspec::new_with_index(index), read)
 }
 
-fn one(socket: &mut Socket, builder: LinkMessageBuilder<LinkUnspec>) -> Outcome<Option<Seen>> {
+/// Finds one link, as `read` sees it.
+pub(super) fn one<T>(
+    socket: &mut Socket,
+    builder: LinkMessageBuilder<LinkUnspec>,
+    read: impl FnMut(&Message) -> Option<T>,
+) -> Outcome<Option<T>> {
     let message = builder.append_extra_attribute(no_statistics()).build();
     match socket.ask(Request::one(Message::GetLink(message)))? {
         Ok(messages) => Ok(messages.iter().find_map(read)),
@@ -71,6 +76,11 @@ fn one(socket: &mut Socket, builder: LinkMessageBuilder<LinkUnspec>) -> Outcome<
 /// # Errors
 /// The kernel could not be asked.
 pub fn all(socket: &mut Socket) -> Outcome<Vec<Seen>> {
+    every(socket, read)
+}
+
+/// All links of a namespace, as `read` sees them.
+pub(super) fn every<T>(socket: &mut Socket, read: impl FnMut(&Message) -> Option<T>) -> Outcome<Vec<T>> {
     let mut message = LinkMessage::default();
     message.attributes.push(no_statistics());
     let messages = socket.list(&Message::GetLink(message), "links")?;
