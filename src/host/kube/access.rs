@@ -18,6 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret as _;
 use tower::Layer as _;
 
+use super::tls;
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 
@@ -96,7 +97,6 @@ impl Access {
         })?;
         let mut config = Config::new(uri);
         config.root_cert = Some(certificates);
-        config.root_cert_file = Some(authorities);
         Ok(Self { config, token: Some(folder.join("token")), source: folder.clone() })
     }
 }
@@ -104,20 +104,11 @@ impl Access {
 impl Access {
     /// A client that tries once and does not log in: [`Access::login`] and [`Access::token`] are for each request. Needs
     /// the runtime it will run on to be entered.
-    ///
-    /// It is put together here because the library's own knows login programs and their JSONPath, a megabyte that is
-    /// never used.
     pub(super) fn client(&self, connect: Duration) -> Outcome<Client> {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(connect));
-        let connector = self.config.rustls_https_connector_with_connector(connector);
-        let connector = connector.map_err(|cause| {
-            if let kube::Error::InferKubeconfig(cause) = cause {
-                return unreadable(&self.source, cause);
-            }
-            self.unusable().because(cause)
-        })?;
+        let connector = tls::connector(&self.config, connector, &self.source)?;
         let service = legacy::Client::builder(TokioExecutor::new()).build(connector);
         let service = self.config.base_uri_layer().layer(service);
         Ok(Client::new(service, self.config.default_namespace.clone()))
@@ -134,15 +125,16 @@ impl Access {
             (None, ..) => return Ok(None),
         };
         // The library's words may quote what it could not use.
-        let mut value = HeaderValue::try_from(text).map_err(|_| self.unusable())?;
+        let mut value = HeaderValue::try_from(text).map_err(|_| unusable(&self.source))?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
+}
 
-    fn unusable(&self) -> Fault {
-        Fault::new(FaultKind::Config, format!("cannot log in with what {:?} holds", self.source))
-            .remedy("correct certificates, key or token")
-    }
+/// What cannot be used is not told further: it may hold a secret.
+pub(super) fn unusable(source: &Path) -> Fault {
+    Fault::new(FaultKind::Config, format!("cannot log in with what {source:?} holds"))
+        .remedy("correct certificates, key or token")
 }
 
 fn unsupported(path: &Path, what: &str, remedy: &'static str) -> Fault {

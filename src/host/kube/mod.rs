@@ -8,6 +8,7 @@ mod access;
 mod failure;
 mod line;
 mod objects;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::Path;
