@@ -45,21 +45,18 @@ impl Cluster {
 
     /// The pod, attached and detached.
     pub(crate) fn whole(&self, scene: &Scene) -> Contender {
-        contender(
-            "manifold, whole pod",
-            Plugin::new(scene, env!("CARGO_BIN_EXE_manifold").into(), self.whole.clone()),
-        )
+        contender("manifold, whole pod", Plugin::new(scene, "manifold", self.whole.clone()))
     }
 
     /// The plugin of the default network alone: what any program that runs it cannot do without.
     pub(crate) fn bridge(scene: &Scene) -> Contender {
         let conf = bridge(scene, "reference").to_string();
-        contender("bridge plugin alone", Plugin::new(scene, "/usr/lib/cni/bridge".into(), conf))
+        contender("bridge plugin alone", Plugin::new(scene, "bridge", conf))
     }
 
     /// Says how much memory one process takes for the pod. Children are measured together, so this comes first.
     pub(crate) fn print_memory(&self, scene: &Scene) {
-        let plugin = Plugin::new(scene, env!("CARGO_BIN_EXE_manifold").into(), self.native.clone());
+        let plugin = Plugin::new(scene, "manifold", self.native.clone());
         plugin.run("ADD");
         plugin.run("DEL");
         let kilobytes = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();

@@ -1,6 +1,7 @@
 //! Contenders that are run as processes, as a container runtime runs them.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
@@ -8,12 +9,10 @@ use crate::common::Pod;
 use crate::race::Contender;
 use crate::scene::Scene;
 
-/// Where the reference plugins are.
-const REFERENCE: &str = "/usr/lib/cni";
-
 /// A program, what it is told, and for which pod.
 pub(crate) struct Plugin {
-    program: String,
+    program: PathBuf,
+    search: PathBuf,
     stdin: String,
     pod: Pod,
 }
@@ -21,7 +20,7 @@ pub(crate) struct Plugin {
 /// The reference plugin `macvlan`, which runs `host-local`.
 pub(crate) fn reference(scene: &Scene, name: &str, crowd: u16) -> Contender {
     let stdin = scene.leased_text("reference", crowd);
-    contender(name, Plugin::new(scene, format!("{REFERENCE}/macvlan"), stdin))
+    contender(name, Plugin::new(scene, "macvlan", stdin))
 }
 
 /// Manifold, configured with the same network as its default one.
@@ -31,7 +30,7 @@ pub(crate) fn manifold(scene: &Scene, name: &str, crowd: u16) -> Contender {
     let stdin = format!(
         r#"{{"cniVersion":"1.0.0","name":"meta","type":"manifold","stateDir":{state:?},"cniDir":{cache:?},"delegates":[{network}]}}"#
     );
-    contender(name, Plugin::new(scene, env!("CARGO_BIN_EXE_manifold").into(), stdin))
+    contender(name, Plugin::new(scene, "manifold", stdin))
 }
 
 fn contender(name: &str, plugin: Plugin) -> Contender {
@@ -46,12 +45,12 @@ fn contender(name: &str, plugin: Plugin) -> Contender {
 
 /// The reference plugin, asked only which versions it knows.
 pub(crate) fn version_of_reference(scene: &Scene) -> Contender {
-    version("reference", Plugin::new(scene, format!("{REFERENCE}/macvlan"), version_request()))
+    version("reference", Plugin::new(scene, "macvlan", version_request()))
 }
 
 /// Manifold, asked the same.
 pub(crate) fn version_of_manifold(scene: &Scene) -> Contender {
-    version("manifold", Plugin::new(scene, env!("CARGO_BIN_EXE_manifold").into(), version_request()))
+    version("manifold", Plugin::new(scene, "manifold", version_request()))
 }
 
 fn version(name: &str, plugin: Plugin) -> Contender {
@@ -63,8 +62,10 @@ fn version_request() -> String {
 }
 
 impl Plugin {
-    pub(crate) fn new(scene: &Scene, program: String, stdin: String) -> Self {
-        Self { program, stdin, pod: scene.pod() }
+    /// The program of that name, as it is installed on the node.
+    pub(crate) fn new(scene: &Scene, name: &str, stdin: String) -> Self {
+        let search = scene.programs();
+        Self { program: search.join(name), search, stdin, pod: scene.pod() }
     }
 
     pub(crate) fn run(&self, verb: &str) {
@@ -75,7 +76,7 @@ impl Plugin {
             .env("CNI_CONTAINERID", "process")
             .env("CNI_NETNS", self.pod.path().as_str())
             .env("CNI_IFNAME", "eth0")
-            .env("CNI_PATH", REFERENCE)
+            .env("CNI_PATH", &self.search)
             .env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_UID=u")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -85,6 +86,6 @@ impl Plugin {
         drop(child.stdin.take().unwrap().write_all(self.stdin.as_bytes()));
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{} {verb}: {said}", self.program);
+        assert!(output.status.success(), "{:?} {verb}: {said}", self.program);
     }
 }

@@ -11,6 +11,9 @@ use crate::common::{Node, Pod};
 /// The link that every macvlan sits on.
 pub(crate) const MASTER: &str = "uplink";
 
+/// Where the distribution has the reference plugins.
+const REFERENCE: &str = "/usr/lib/cni";
+
 /// The node.
 pub(crate) struct Scene {
     node: Node,
@@ -33,7 +36,26 @@ impl Scene {
         }
         // Beside the build, on a disk: the memory file systems some machines have on /tmp are no place for state.
         let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        Self { node, directory, memory: TempDir::new_in("/dev/shm").unwrap() }
+        let scene = Self { node, directory, memory: TempDir::new_in("/dev/shm").unwrap() };
+        scene.install();
+        scene
+    }
+
+    /// Puts all programs in one directory, each written as a whole, as an installer does. What a linker has just written
+    /// lies in memory in small pieces, and mapping those makes every start slower.
+    fn install(&self) {
+        std::fs::create_dir(self.programs()).unwrap();
+        let reference = ["macvlan", "host-local", "bridge"].map(|name| format!("{REFERENCE}/{name}"));
+        for from in reference.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_manifold")]) {
+            let to = self.programs().join(Path::new(from).file_name().unwrap());
+            std::fs::write(&to, std::fs::read(from).unwrap()).unwrap();
+            std::fs::set_permissions(&to, std::fs::metadata(from).unwrap().permissions()).unwrap();
+        }
+    }
+
+    /// The directory of the programs: `CNI_PATH`.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.path("programs")
     }
 
     pub(crate) fn pod(&self) -> Pod {

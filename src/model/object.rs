@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -98,17 +98,13 @@ impl Object {
         self.entries.is_empty()
     }
 
-    /// Decodes the object into `T`, whose keys must be all lower case: see [`fold`].
+    /// Decodes the object into `T`, whose keys must be all lower case: see [`fold`]. Of a struct, only the keys it names
+    /// are looked into; of one written several times, the last that is not `null` counts.
     ///
     /// # Errors
     /// A value of the wrong type; `what` names the object.
     pub fn decode<T: DeserializeOwned>(&self, what: &str) -> Outcome<T> {
-        let mut map = serde_json::Map::new();
-        for (key, value) in self.iter() {
-            let value = serde_json::from_str(value.get()).map_err(|cause| undecodable(what, cause))?;
-            map.insert(key.to_owned(), value);
-        }
-        serde_json::from_value(fold(Value::Object(map))).map_err(|cause| undecodable(what, cause))
+        T::deserialize(Folded(self)).map_err(|cause| undecodable(what, cause))
     }
 
     /// The object as JSON text, entries as they were written.
@@ -138,6 +134,42 @@ pub fn fold(value: Value) -> Value {
         }
         Value::Array(items) => Value::Array(items.into_iter().map(fold).collect()),
         plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
+    }
+}
+
+/// An object whose values are parsed and folded when they are asked for.
+struct Folded<'a>(&'a Object);
+
+impl Folded<'_> {
+    fn values(&self, is_asked_for: impl Fn(&str) -> bool) -> Result<Value, serde_json::Error> {
+        let mut map = serde_json::Map::new();
+        for (key, value) in self.0.iter().filter(|(key, value)| value.get() != "null" && is_asked_for(key)) {
+            map.insert(key.to_ascii_lowercase(), fold(serde_json::from_str(value.get())?));
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+impl<'de> Deserializer<'de> for Folded<'_> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.values(|_| true)?.deserialize_any(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        let values = self.values(|key| fields.iter().any(|field| field.eq_ignore_ascii_case(key)))?;
+        values.deserialize_struct(name, fields, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
@@ -229,6 +261,18 @@ mod tests {
         let conf: Conf = object(r#"{"LinkInContainer":true,"mtu":null}"#).decode("the test").unwrap();
 
         assert_eq!((conf.linkincontainer, conf.mtu), (Some(true), None));
+    }
+
+    #[test]
+    fn of_a_key_written_twice_the_last_value_counts_and_null_is_none() {
+        #[derive(Deserialize)]
+        struct Conf {
+            mtu: Option<u32>,
+        }
+
+        let conf: Conf = object(r#"{"mtu":1,"MTU":2,"Mtu":null,"other":[]}"#).decode("the test").unwrap();
+
+        assert_eq!(conf.mtu, Some(2));
     }
 
     proptest! {
