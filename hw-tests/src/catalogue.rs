@@ -31,13 +31,21 @@ pub(crate) enum HoldsFor {
     Manifold,
 }
 
-/// The cases that the options choose, in order.
-pub(crate) fn chosen(options: &Options) -> impl Iterator<Item = &'static Case> {
-    [machine::CASES, vlan::CASES, macvlan::CASES, compat::CASES]
+/// All cases, by area.
+const AREAS: [(&str, &[&[Case]]); 5] = [
+    ("the machine", &[machine::CASES]),
+    ("vlan", &[vlan::CASES]),
+    ("macvlan", &[macvlan::CASES]),
+    ("beside the reference plugins", &[compat::CASES]),
+    ("SR-IOV", &sriov::CASES),
+];
+
+/// The cases that the options choose, in order, each with its area.
+pub(crate) fn chosen(options: &Options) -> impl Iterator<Item = (&'static str, &'static Case)> {
+    let all = AREAS
         .into_iter()
-        .chain(sriov::CASES)
-        .flatten()
-        .filter(|case| case.name.contains(&options.filter))
+        .flat_map(|(area, groups)| groups.iter().copied().flatten().map(move |case| (area, case)));
+    all.filter(|(_, case)| case.name.contains(&options.filter))
 }
 
 /// Prints the chosen cases, one per line.
@@ -46,7 +54,7 @@ pub(crate) fn chosen(options: &Options) -> impl Iterator<Item = &'static Case> {
 /// Nobody reads.
 pub(crate) fn print(options: &Options) -> Outcome<()> {
     let mut out = std::io::stdout().lock();
-    for case in chosen(options) {
+    for (_, case) in chosen(options) {
         writeln!(out, "{} — {}", case.name, case.proves)
             .map_err(Trouble::doing("cannot print the catalogue"))?;
         let needs: Vec<String> = case.needs.iter().map(Need::to_string).collect();

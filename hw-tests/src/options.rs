@@ -25,6 +25,10 @@ pub(crate) struct Options {
     /// What the cases are held against; the reference plugins show that the cases themselves are right.
     #[arg(long, value_enum, default_value_t = Whom::Manifold)]
     pub(crate) subject: Whom,
+    /// Where to write junit.xml and report.html; of the emulated machine they are in rig/report in the build folder
+    /// otherwise.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) report: Option<PathBuf>,
     /// A case that lacks something has failed; set inside the emulated machine, which lacks nothing.
     #[arg(long, hide = true)]
     pub(crate) must_run: bool,

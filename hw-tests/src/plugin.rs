@@ -65,6 +65,20 @@ impl Subject {
         }
     }
 
+    /// Which program it is, for the report.
+    ///
+    /// # Errors
+    /// It does not tell.
+    pub(crate) fn version_of_program(&self) -> Outcome<String> {
+        match self {
+            Self::Manifold(path) => {
+                let program = path.to_string_lossy();
+                Program::new([program.as_ref(), "--version"]).output().map(|said| said.trim().to_owned())
+            }
+            Self::Reference => Ok(format!("the reference plugins in {REFERENCE}")),
+        }
+    }
+
     /// The version of the protocol that it is spoken to in.
     fn version(&self) -> &'static str {
         match self {

@@ -25,6 +25,9 @@ const QEMU_SINCE: u32 = 8;
 /// How long booting and all cases may take together, in seconds.
 const LIMIT: &str = "480";
 
+/// Where the machine puts what is to outlive it.
+const RESULTS: &str = "/run/rigout";
+
 /// Runs QEMU out of the folder that its packages were unpacked into.
 const WRAPPER: &str = r#"#!/bin/sh
 root=${0%/*} lib=usr/lib/x86_64-linux-gnu
@@ -54,7 +57,9 @@ pub(crate) fn boot(options: &Options) -> Outcome<ExitCode> {
     let parts = Parts::ready()?;
     let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("boot.sh");
     let mut command = bare(&launcher);
-    command.args(["-t", LIMIT, "--"]).args(inside);
+    let report = options.report.clone().unwrap_or_else(|| parts.home.join("report"));
+    std::fs::create_dir_all(&report).map_err(Trouble::doing(format!("cannot make {report:?}")))?;
+    command.args(["-t", LIMIT, "-o"]).arg(report).arg("--").args(inside);
     command.env("RIG_HOME", parts.home.join("home"));
     command.env("RIG_KROOT", parts.kernel).env("RIG_QEMU", parts.qemu);
     // Nothing is left to do here, so the launcher takes this process over: who ends it ends the machine.
@@ -69,6 +74,7 @@ fn inside(options: &Options) -> Outcome<Vec<PathBuf>> {
     let loaded = ["sh".into(), "-c".into(), LOADER.into(), module];
     let mut words: Vec<PathBuf> = loaded.into_iter().collect();
     words.extend([me, "--rig".into(), "here".into(), "--must-run".into()]);
+    words.extend(["--report".into(), RESULTS.into()]);
     words.extend(["--filter".into(), PathBuf::from(&options.filter)]);
     match options.subject {
         Whom::Manifold => words.extend(["--manifold".into(), options.manifold()?]),

@@ -9,24 +9,11 @@ use crate::catalogue::{Case, HoldsFor, chosen};
 use crate::need::Need;
 use crate::options::{Options, Whom};
 use crate::plugin::Subject;
+use crate::report::{self, Ended, Report, Verdict};
 use crate::trouble::{Outcome, Trouble, holds};
-
-/// How a case ended.
-enum Verdict {
-    Ok,
-    Failed(Trouble),
-    Skipped(String),
-}
 
 /// The needs that were probed, and what is missing.
 struct Machine(Vec<(Need, Outcome<()>)>);
-
-#[derive(Default)]
-struct Tally {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
-}
 
 /// Runs the chosen cases here.
 ///
@@ -36,19 +23,28 @@ pub(crate) fn run(options: &Options) -> Outcome<ExitCode> {
     let me = std::fs::metadata("/proc/self").map_err(Trouble::doing("cannot tell who runs this"))?;
     holds(me.uid() == 0, "the cases make links and namespaces: run them as root, or use --rig emulated")?;
     let subject = Subject::of(options)?;
-    let (mut machine, mut tally) = (Machine(Vec::new()), Tally::default());
-    for case in chosen(options) {
+    let mut machine = Machine(Vec::new());
+    let mut facts = report::machine();
+    facts.push(("held to account", subject.version_of_program()?));
+    let mut report = Report { machine: facts, needs: Vec::new(), ended: Vec::new() };
+    for (area, case) in chosen(options) {
         let start = Instant::now();
         let verdict = judge(case, &mut machine, (&subject, options));
-        tally.count(&verdict);
-        say(&format!("{} ({:.1} s)", line(case, &verdict), start.elapsed().as_secs_f32()))?;
-        if let Verdict::Failed(trouble) = verdict {
+        let took = start.elapsed();
+        say(&format!("{} ({:.1} s)", line(case, &verdict), took.as_secs_f32()))?;
+        if let Verdict::Failed(trouble) = &verdict {
             say(&format!("        {trouble}"))?;
         }
+        report.ended.push(Ended { area, case, verdict, took });
     }
-    say(&format!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped))?;
-    holds(tally.passed + tally.failed > 0, "not one case ran")?;
-    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    report.needs = machine.found();
+    if let Some(folder) = &options.report {
+        report.write(folder)?;
+    }
+    let (passed, failed, skipped) = report.tally();
+    say(&format!("{passed} passed, {failed} failed, {skipped} skipped"))?;
+    holds(passed + failed > 0, "not one case ran")?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs a case if it can be.
@@ -60,7 +56,7 @@ fn judge(case: &Case, machine: &mut Machine, (subject, options): (&Subject, &Opt
         Some(lack) if options.must_run => Verdict::Failed(Trouble::new(format!("could not run: {lack}"))),
         Some(lack) => Verdict::Skipped(lack),
         None => match (case.run)(subject) {
-            Ok(()) => Verdict::Ok,
+            Ok(()) => Verdict::Passed,
             Err(trouble) => Verdict::Failed(trouble),
         },
     }
@@ -68,7 +64,7 @@ fn judge(case: &Case, machine: &mut Machine, (subject, options): (&Subject, &Opt
 
 fn line(case: &Case, verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Ok => format!("ok      {} — {}", case.name, case.proves),
+        Verdict::Passed => format!("ok      {} — {}", case.name, case.proves),
         Verdict::Failed(_) => format!("FAILED  {} — {}", case.name, case.proves),
         Verdict::Skipped(why) => format!("skipped {} — {}; {why}", case.name, case.proves),
     }
@@ -94,14 +90,9 @@ impl Machine {
         let known = self.0.iter().find(|(known, _)| *known == need);
         known.map_or(Ok(()), |(_, met)| met.as_ref().copied().map_err(ToString::to_string))
     }
-}
 
-impl Tally {
-    fn count(&mut self, verdict: &Verdict) {
-        match verdict {
-            Verdict::Ok => self.passed += 1,
-            Verdict::Failed(_) => self.failed += 1,
-            Verdict::Skipped(_) => self.skipped += 1,
-        }
+    /// What was looked for, and why it is not there.
+    fn found(self) -> Vec<(Need, Option<String>)> {
+        self.0.into_iter().map(|(need, met)| (need, met.err().map(|why| why.to_string()))).collect()
     }
 }
