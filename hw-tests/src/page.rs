@@ -97,7 +97,7 @@ fn row(ended: &Ended, report: &Report) -> Markup {
             td.sign title=(word) aria-label=(word) { (sign) }
             td {
                 strong { (sentence(ended.case.name)) }
-                p { (ended.case.proves) "." }
+                p { (capital(ended.case.proves)) "." }
                 @if let Some(why) = why { p.why { "Skipped: " (why) } }
             }
             td { @for need in ended.case.needs { (chip(*need, report)) " " } }
@@ -167,8 +167,12 @@ fn times(report: &Report) -> Markup {
 
 /// A name as words.
 fn sentence(name: &str) -> String {
-    let words = name.replace('_', " ");
-    let mut letters = words.chars();
+    capital(&name.replace('_', " "))
+}
+
+/// The text with its first letter as a capital.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 

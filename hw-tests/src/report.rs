@@ -134,3 +134,69 @@ pub(crate) fn machine() -> Vec<(&'static str, String)> {
     }
     facts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::HoldsFor;
+
+    const CASE: Case = Case {
+        name: "a_pod_gets_what_it_asked",
+        proves: "a pod with <odd> & \"quoted\" words gets a link",
+        needs: &[Need::SriovAdapter],
+        holds_for: HoldsFor::Everyone,
+        run: |_| Ok(()),
+    };
+
+    fn ended(verdict: Verdict) -> Ended {
+        Ended { area: "area", case: &CASE, verdict, took: Duration::from_millis(1500) }
+    }
+
+    fn report() -> Report {
+        let failed = Verdict::Failed(Trouble::new("the link is <down>"));
+        let ended = [Verdict::Passed, failed, Verdict::Skipped("no adapter".into())].map(ended);
+        Report {
+            machine: vec![("kernel", "6.1".into())],
+            needs: vec![(Need::SriovAdapter, Some("none".into()))],
+            ended: ended.into(),
+        }
+    }
+
+    #[test]
+    fn machines_are_told_each_verdict_with_its_reason() {
+        let xml = report().junit().to_string().unwrap();
+
+        assert!(xml.contains(r#"tests="3" disabled="1" errors="0" failures="1""#), "{xml}");
+        assert!(xml.contains("<failure message=\"the link is &lt;down&gt;\"/>"), "{xml}");
+        assert!(xml.contains("<skipped message=\"no adapter\"/>"), "{xml}");
+    }
+
+    #[test]
+    fn people_are_told_on_one_page_that_needs_nothing_else() {
+        let page = page::of(&report());
+
+        for part in [
+            "Not all holds",
+            "the link is &lt;down&gt;",
+            "Skipped: no adapter",
+            "A pod with &lt;odd&gt; &amp;",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        for foreign in ["http://", "https://", "<script", "<link"] {
+            assert!(!page.contains(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn both_are_files_in_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+
+        report().write(&folder.path().join("new")).unwrap();
+
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path().join("new")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["junit.xml", "report.html"]);
+    }
+}

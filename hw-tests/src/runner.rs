@@ -25,7 +25,7 @@ pub(crate) fn run(options: &Options) -> Outcome<ExitCode> {
     let subject = Subject::of(options)?;
     let mut machine = Machine(Vec::new());
     let mut facts = report::machine();
-    facts.push(("held to account", subject.version_of_program()?));
+    facts.push(("subject", subject.version_of_program()?));
     let mut report = Report { machine: facts, needs: Vec::new(), ended: Vec::new() };
     for (area, case) in chosen(options) {
         let start = Instant::now();
