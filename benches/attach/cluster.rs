@@ -56,7 +56,7 @@ impl Cluster {
 
     /// Says how much memory one process takes for the pod. Children are measured together, so this comes first.
     pub(crate) fn print_memory(&self, scene: &Scene) {
-        let plugin = Plugin::new(scene, "manifold", self.native.clone()).straight_from_the_linker();
+        let plugin = Plugin::new(scene, "manifold", self.native.clone());
         plugin.run("ADD");
         plugin.run("DEL");
         let kilobytes = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss();

@@ -68,12 +68,6 @@ impl Plugin {
         Self { program: search.join(name), search, stdin, pod: scene.pod() }
     }
 
-    /// The same by the program where the linker left it. The kernel counts a page that was touched as this process's memory,
-    /// and of a program that lies in memory in large pieces, all its neighbours too.
-    pub(crate) fn straight_from_the_linker(self) -> Self {
-        Self { program: env!("CARGO_BIN_EXE_manifold").into(), ..self }
-    }
-
     pub(crate) fn run(&self, verb: &str) {
         #[allow(clippy::disallowed_methods, reason = "the measured process")]
         let mut child = Command::new(&self.program)

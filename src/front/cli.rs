@@ -9,11 +9,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::context::Context;
-use super::daemon;
 use super::machine::Machine;
 use super::sockets::Offer;
 use super::table::{Row, gone, held, table};
 use super::wish::select;
+use super::{daemon, doctor};
 use crate::engine::ports::{Entry, Journal, Networks};
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, survey};
@@ -48,6 +48,8 @@ enum Command {
     List(List),
     /// Detach every sandbox whose network namespace is gone, and finish what a crash left unfinished
     Prune(Stores),
+    /// Look for what is in the way of pods on this node, and say what to do about it
+    Doctor(Doctor),
     /// Serve the calls that manifold-shim, and the shim and controllers of Multus, pass on
     Daemon(Daemon),
 }
@@ -75,6 +77,18 @@ struct Attach {
     #[arg(long, value_name = "DIR", default_value = settings::LINK_DIR)]
     link_dir: PathBuf,
     /// How to print what was done
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+#[derive(Args)]
+struct Doctor {
+    /// Where the container runtime looks for the configuration of its network
+    #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
+    conf_dir: PathBuf,
+    #[command(flatten)]
+    stores: Stores,
+    /// How to print it
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
@@ -117,7 +131,7 @@ struct Target {
 }
 
 #[derive(Args)]
-struct Stores {
+pub(super) struct Stores {
     /// Directory of records
     #[arg(long, value_name = "DIR", default_value = settings::STATE_DIR)]
     state_dir: PathBuf,
@@ -142,8 +156,8 @@ enum Output {
 pub(super) fn run() -> ExitCode {
     let cli = Cli::parse();
     match obey(&cli.command) {
-        Ok(text) => match io::stdout().lock().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
+        Ok((text, code)) => match io::stdout().lock().write_all(text.as_bytes()) {
+            Ok(()) => code,
             Err(_) => ExitCode::FAILURE,
         },
         Err(fault) => {
@@ -166,8 +180,9 @@ fn told(fault: &Fault) -> String {
     text
 }
 
-fn obey(command: &Command) -> Outcome<String> {
-    match command {
+fn obey(command: &Command) -> Outcome<(String, ExitCode)> {
+    let text = match command {
+        Command::Doctor(options) => return look(options),
         Command::Attach(attach) => attach_all(attach),
         Command::Detach(detach) => detach_all(detach),
         Command::Explain(attach) => explain(attach),
@@ -175,7 +190,15 @@ fn obey(command: &Command) -> Outcome<String> {
         Command::List(list) => list_all(list),
         Command::Prune(stores) => prune(stores),
         Command::Daemon(options) => daemon::run(&options.config).map(|()| String::new()),
-    }
+    };
+    text.map(|text| (text, ExitCode::SUCCESS))
+}
+
+/// The exit code is 1 where something keeps every pod from its networks.
+fn look(options: &Doctor) -> Outcome<(String, ExitCode)> {
+    let findings = doctor::examine(&options.conf_dir, &options.stores);
+    let text = shown(options.output, &findings, || doctor::table(&findings))?;
+    Ok((text, if doctor::is_bad(&findings) { ExitCode::FAILURE } else { ExitCode::SUCCESS }))
 }
 
 fn attach_all(attach: &Attach) -> Outcome<String> {
@@ -357,7 +380,8 @@ impl Stores {
         Machine::new(&self.places(), &[], &Context::default())
     }
 
-    fn places(&self) -> Places {
+    /// Where things are.
+    pub(super) fn places(&self) -> Places {
         Places {
             bin_dir: self.bin_dir.clone(),
             networks_dir: settings::NETWORKS_DIR.into(),

@@ -11,6 +11,8 @@ mod context;
 #[cfg(feature = "node")]
 mod daemon;
 #[cfg(feature = "node")]
+mod doctor;
+#[cfg(feature = "node")]
 mod inherited;
 #[cfg(feature = "node")]
 mod log;

@@ -23,6 +23,7 @@ mod configured;
 mod default_route;
 mod defects;
 mod del;
+mod doctor;
 mod housekeeping;
 mod log;
 mod peer;

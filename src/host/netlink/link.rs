@@ -16,6 +16,9 @@ use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, IfName, MacAddr};
 use crate::plan::step::{LinkKind, LinkStep, MacvlanMode, VlanProtocol};
 
+/// The name of a link that is asked for and never made.
+const PROBE: &str = "manifold-probe";
+
 /// What the kernel says of one link.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -122,6 +125,22 @@ pub fn create(socket: &mut Socket, name: &IfName, step: &LinkStep, cradle: Cradl
     };
     let request = Request::change(Message::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
     socket.ask(request)?.map(drop).map_err(|refusal| refused_birth(refusal, name, step))
+}
+
+/// Whether the kernel makes links of a kind that sits on another link. It is asked for one that sits on none, so nothing is
+/// made: a kernel that knows the kind misses the link beneath it, another one says EOPNOTSUPP (`rtnl_newlink`).
+///
+/// # Errors
+/// The kernel could not be asked.
+pub fn is_made(socket: &mut Socket, kind: &LinkKind) -> Outcome<bool> {
+    let message = match kind {
+        LinkKind::Macvlan { mode, .. } => LinkMacVlan::new(PROBE, 0, wire_mode(*mode)).build(),
+        LinkKind::Vlan { id, .. } => LinkVlan::new(PROBE, 0, *id).build(),
+        // It sits on no other, and would be made.
+        LinkKind::Dummy => return Ok(true),
+    };
+    let answer = socket.ask(Request::change(Message::NewLink(message), NLM_F_CREATE | NLM_F_EXCL))?;
+    Ok(!answer.is_err_and(|refusal| refusal.errno == libc::EOPNOTSUPP))
 }
 
 /// What every kind of link has in common.

@@ -1,0 +1,116 @@
+//! `manifold doctor`.
+
+use std::fs;
+
+use super::*;
+
+/// What the doctor says of a stage whose runtime has this configuration, by what it looked at.
+fn examined(stage: &Stage, file: &str, conf: &Value) -> (bool, Value) {
+    fs::create_dir_all(stage.scene.path("net.d")).unwrap();
+    fs::write(stage.scene.path("net.d").join(file), conf.to_string()).unwrap();
+    let conf_dir = stage.scene.path("net.d").display().to_string();
+    let output = stage.scene.manifold(&["doctor", "-o", "json", "--conf-dir", &conf_dir]);
+    let findings: Vec<Value> = serde_json::from_slice(&output.stdout).expect("findings");
+    let by_name = findings.into_iter().map(|finding| (finding["what"].as_str().unwrap().to_owned(), finding));
+    (output.status.success(), by_name.collect::<serde_json::Map<_, _>>().into())
+}
+
+#[test]
+fn on_a_healthy_node_nothing_is_bad_and_nothing_is_touched() {
+    let stage = Stage::with_everything();
+    assert!(stage.call("ADD").succeeded());
+    let before = stage.scene.kept();
+
+    let (ok, found) = examined(&stage, "00-manifold.conf", &stage.conf);
+
+    assert!(ok, "{found}");
+    for what in ["rights", "configuration", "STATUS", "records", "plugins", "macvlan"] {
+        assert_eq!(found[what]["health"], "ok", "{found}");
+    }
+    assert!(found["records"]["found"].as_str().unwrap().starts_with("4 attachments"), "{found}");
+    assert_eq!(stage.scene.kept(), before);
+    assert!(!scene::seen("link show").to_string().contains("manifold-probe"));
+}
+
+#[test]
+fn a_kind_of_link_that_the_kernel_lacks_is_told() {
+    let stage = Stage::with_everything();
+    let has_vlan = std::process::Command::new("ip")
+        .args(["link", "add", "link", "up0", "name", "tagged", "type", "vlan", "id", "7"])
+        .output()
+        .unwrap()
+        .status
+        .success();
+
+    let (_, found) = examined(&stage, "00-manifold.conf", &stage.conf);
+
+    assert_eq!(found["vlan"]["health"], if has_vlan { "ok" } else { "warning" }, "{found}");
+}
+
+#[test]
+fn a_default_network_that_cannot_be_made_is_bad_and_says_what_to_do() {
+    let mut stage = Stage::with_everything();
+    stage.conf["delegates"][0]["master"] = "gone0".into();
+
+    let (ok, found) = examined(&stage, "00-manifold.conf", &stage.conf);
+
+    assert!(!ok);
+    assert_eq!(found["STATUS"]["health"], "bad");
+    assert!(found["STATUS"]["found"].as_str().unwrap().contains("gone0"), "{found}");
+    assert!(found["STATUS"]["remedy"].is_string(), "{found}");
+}
+
+#[test]
+fn another_plugin_that_comes_first_is_told() {
+    let stage = Stage::with_everything();
+    examined(&stage, "10-manifold.conf", &stage.conf);
+
+    let other = json!({"cniVersion": "1.0.0", "name": "other", "plugins": [{"type": "bridge"}]});
+    let (ok, found) = examined(&stage, "05-other.conflist", &other);
+
+    assert!(ok, "{found}");
+    assert_eq!(found["configuration"]["health"], "warning");
+    assert!(found["configuration"]["found"].as_str().unwrap().contains("05-other.conflist"), "{found}");
+}
+
+#[test]
+fn a_configuration_in_a_list_is_read_with_the_lists_name_and_version() {
+    let stage = Stage::with_everything();
+    let mut own = stage.conf.clone();
+    let name = own.as_object_mut().unwrap().remove("name").unwrap();
+    let version = own.as_object_mut().unwrap().remove("cniVersion").unwrap();
+
+    let list = json!({"cniVersion": version, "name": name, "plugins": [own]});
+    let (ok, found) = examined(&stage, "00-manifold.conflist", &list);
+
+    assert!(ok, "{found}");
+    assert_eq!(found["STATUS"]["health"], "ok", "{found}");
+}
+
+#[test]
+fn what_a_lost_del_left_is_counted() {
+    let stage = Stage::with_everything();
+    assert!(stage.call("ADD").succeeded());
+    let Stage { scene, pod, conf } = stage;
+    drop(pod);
+    let stage = Stage::around(scene, conf);
+
+    let (ok, found) = examined(&stage, "00-manifold.conf", &stage.conf);
+
+    assert!(ok, "{found}");
+    assert_eq!(found["records"]["health"], "warning", "{found}");
+    assert!(found["records"]["remedy"].as_str().unwrap().contains("prune"), "{found}");
+}
+
+#[test]
+fn a_node_without_a_configuration_is_bad() {
+    let stage = Stage::with_everything();
+    let empty = stage.scene.path("nothing").display().to_string();
+    fs::create_dir_all(&empty).unwrap();
+
+    let output = stage.scene.manifold(&["doctor", "--conf-dir", &empty]);
+
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success());
+    assert!(text.lines().any(|line| line.starts_with("BAD") && line.contains("configuration")), "{text}");
+}
