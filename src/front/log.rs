@@ -17,7 +17,7 @@ use crate::engine::add::Attached;
 use crate::model::args::CniArgs;
 use crate::model::fault::{ErrorReply, Fault};
 use crate::model::pod::PodName;
-use crate::model::settings::{Level, Logging};
+use crate::model::settings::{Format, Level, Logging};
 
 /// Who called, as the runtime's variables say.
 pub(super) struct Caller {
@@ -50,8 +50,13 @@ pub(super) fn start(logging: &Logging) {
     };
     let subscriber =
         tracing_subscriber::fmt().with_writer(Sinks::of(logging)).with_target(false).with_ansi(false);
+    let subscriber = subscriber.with_max_level(level);
     // A second start is what fails, and changes nothing.
-    subscriber.with_max_level(level).try_init().unwrap_or_default();
+    match logging.format {
+        Format::Text => subscriber.try_init(),
+        Format::Json => subscriber.json().flatten_event(true).with_span_list(false).try_init(),
+    }
+    .unwrap_or_default();
 }
 
 /// What every line of one call says: who called, and what is learned on the way.

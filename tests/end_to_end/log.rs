@@ -44,6 +44,26 @@ fn fill(file: &std::path::Path, word: &str) {
 }
 
 #[test]
+fn as_json_each_line_is_an_object_with_all_its_names() {
+    let (mut stage, file) = logged("verbose");
+    stage.conf["logFormat"] = json!("json");
+
+    let (went_well, said) = call(&stage, "ADD");
+
+    assert!(went_well, "{said}");
+    let text = fs::read_to_string(&file).unwrap();
+    assert_eq!(lines(&text).len(), 1, "{text}");
+    let line: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&line["level"], &line["message"]), (&json!("INFO"), &json!("done")), "{text}");
+    for (name, value) in
+        [("command", "ADD"), ("namespace", "shop"), ("pod", "till"), ("uid", "0a1b"), ("container", "pod-1")]
+    {
+        assert_eq!(line["span"][name], value, "{text}");
+    }
+    assert!(line["span"]["attachments"].as_str().unwrap().contains("x0"), "{text}");
+}
+
+#[test]
 fn verbose_has_one_line_per_call_with_all_its_names() {
     let (stage, file) = logged("verbose");
 

@@ -21,11 +21,23 @@ pub enum Level {
     Debug,
 }
 
+/// How a line is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object for each line.
+    Json,
+}
+
 /// Where and how much is logged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Logging {
     /// How much; key `logLevel`. An unknown word leaves it as it is.
     pub level: Level,
+    /// How a line is written; key `logFormat`: `text` or `json`.
+    pub format: Format,
     /// Whether standard error gets failures only; key `logToStderr`, where it is false.
     pub quiet_stderr: bool,
     /// The file lines go to; key `logFile`.
@@ -50,6 +62,7 @@ pub struct LogFile {
 #[derive(Deserialize)]
 struct Keys {
     loglevel: Option<String>,
+    logformat: Option<String>,
     logtostderr: Option<bool>,
     logfile: Option<PathBuf>,
     #[serde(default)]
@@ -68,7 +81,7 @@ impl Logging {
     /// Reads where and how much is logged.
     ///
     /// # Errors
-    /// A value of the wrong type, or a file that is no absolute path.
+    /// A value of the wrong type, a format that is none, or a file that is no absolute path.
     pub fn read(object: &Object) -> Outcome<Self> {
         let keys: Keys = object.decode("Manifold's configuration")?;
         let options = keys.logoptions;
@@ -84,8 +97,9 @@ impl Logging {
             max_age: options.maxage.unwrap_or(5),
             compress: options.compress.unwrap_or(true),
         });
-        let level = keys.loglevel.unwrap_or_default();
-        Ok(Self { level: Level::read(&level), quiet_stderr: keys.logtostderr == Some(false), file })
+        let level = Level::read(&keys.loglevel.unwrap_or_default());
+        let format = Format::read(&keys.logformat.unwrap_or_default())?;
+        Ok(Self { level, format, quiet_stderr: keys.logtostderr == Some(false), file })
     }
 }
 
@@ -96,6 +110,17 @@ impl Level {
             "verbose" => Self::Verbose,
             "error" => Self::Error,
             _ => Self::Panic,
+        }
+    }
+}
+
+impl Format {
+    fn read(word: &str) -> Outcome<Self> {
+        match word {
+            "" | "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(Fault::new(FaultKind::Config, format!("\"logFormat\" is {word:?}"))
+                .remedy("write \"text\" or \"json\"")),
         }
     }
 }
@@ -113,7 +138,19 @@ mod tests {
             r#"{"LogFile":"/x","logLevel":"Debug","logToStderr":false,"logOptions":{"maxAge":1,"compress":false}}"#,
         );
         let file = LogFile { path: "/x".into(), max_size: 100, max_backups: 5, max_age: 1, compress: false };
-        assert_eq!(logging, Logging { level: Level::Debug, quiet_stderr: true, file: Some(file) });
+        assert_eq!(
+            logging,
+            Logging { level: Level::Debug, format: Format::Text, quiet_stderr: true, file: Some(file) }
+        );
+    }
+
+    #[test]
+    fn a_format_is_one_of_two() {
+        let read = |text: &str| Logging::read(&Object::parse(text.as_bytes(), "the test").unwrap());
+
+        assert_eq!(read(r#"{"logFormat":"json"}"#).unwrap().format, Format::Json);
+        assert_eq!(read(r#"{"logFormat":"text"}"#).unwrap().format, Format::Text);
+        assert_eq!(read(r#"{"logFormat":"xml"}"#).unwrap_err().to_string(), r#""logFormat" is "xml""#);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod switches;
 use std::path::PathBuf;
 
 pub use daemon::DaemonSettings;
-pub use logging::{Level, LogFile, Logging};
+pub use logging::{Format, Level, LogFile, Logging};
 pub use places::{BIN_DIR, CACHE_DIR, DEVICE_INFO_DIR, KUBELET_DIR, NETWORKS_DIR, Places, STATE_DIR};
 pub use policy::Policy;
 use serde::Deserialize;
