@@ -3,7 +3,7 @@
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 # Given by hand: make rig CASES="--filter vlan"
 CASES :=
-STATIC := -Ctarget-feature=+crt-static -Crelocation-model=static -Clink-arg=-Wl,--icf=all
+STATIC := -Ctarget-feature=+crt-static -Crelocation-model=static -Clink-arg=-Wl,--icf=all -Clink-arg=-Wl,-O2
 ROUNDS :=
 PODS :=
 
