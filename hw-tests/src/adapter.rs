@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::command::Program;
-use crate::need::sriov_adapters;
+use crate::need::sriov_adapter;
 use crate::node::Node;
 use crate::plugin::IFNAME;
+use crate::profile::Profile;
 use crate::trouble::{Outcome, Trouble, equal};
-
-/// How many virtual functions are made: as many as an Intel 82576 has for each port.
-const ROOM: usize = 7;
 
 /// How long virtual functions may take to get their interfaces.
 const APPEARS: Duration = Duration::from_secs(10);
@@ -25,22 +23,22 @@ pub(crate) struct Adapter {
     device: PathBuf,
     /// The PCI addresses of its virtual functions, by number.
     pub(crate) vfs: Vec<String>,
+    profile: &'static Profile,
 }
 
 impl Adapter {
-    /// The machine's first adapter, with this many virtual functions, each with an interface of its own, and as if nobody
+    /// The adapter that the profile names, with this many virtual functions, each with an interface of its own, and as if nobody
     /// had used them. To make them takes seconds, so those that an earlier case left are used again if they are so.
     ///
     /// # Errors
     /// There is none, or it did not make them.
     pub(crate) fn with_vfs(count: usize) -> Outcome<Self> {
-        let pf = sriov_adapters()?.into_iter().next().unwrap_or_default();
-        let device = std::fs::canonicalize(Path::new("/sys/class/net").join(&pf).join("device"));
-        let device = device.map_err(Trouble::doing(format!("cannot find the device of {pf:?}")))?;
+        let (profile, pf) = (Profile::current()?, sriov_adapter()?);
+        let device = Profile::device()?.to_owned();
         Program::new(["ip", "link", "set", &pf, "up"]).output()?;
-        let mut adapter = Self { pf, device, vfs: Vec::new() };
+        let mut adapter = Self { pf, device, vfs: Vec::new(), profile };
         adapter.vfs = adapter.addresses();
-        if adapter.vfs.len() != ROOM || !adapter.is_unused()? {
+        if adapter.vfs.len() != profile.vfs || !adapter.is_unused()? {
             adapter.remake()?;
         }
         adapter.vfs.truncate(count);
@@ -53,14 +51,18 @@ impl Adapter {
     /// The kernel refused, or they did not get interfaces.
     pub(crate) fn remake(&mut self) -> Outcome<()> {
         self.remove_vfs()?;
-        self.write("sriov_numvfs", &ROOM.to_string())?;
+        self.write("sriov_numvfs", &self.profile.vfs.to_string())?;
         self.vfs = self.addresses();
         // Where no udev does it.
         let alias =
             std::fs::read_to_string(Path::new("/sys/bus/pci/devices").join(self.vf(0)).join("modalias"));
         Program::new(["modprobe", alias.unwrap_or_default().trim()]).output()?;
-        let missing = || (0..ROOM).find(|number| self.port(*number).is_err());
-        await_that("the virtual functions have no interfaces", || missing().is_none())
+        let missing = || (0..self.profile.vfs).find(|number| self.port(*number).is_err());
+        await_that("the virtual functions have no interfaces", || missing().is_none())?;
+        match &self.profile.driver {
+            Some(driver) => equal("the driver of the virtual functions", self.driver(0), driver.clone()),
+            None => Ok(()),
+        }
     }
 
     /// The addresses of the virtual functions that there are, by number.
@@ -82,7 +84,7 @@ impl Adapter {
             let link = links.iter().find(|link| link.name() == port);
             link.is_some_and(|link| !link.is_up() && link.alias().is_empty() && port != IFNAME)
         };
-        let ports: Outcome<Vec<String>> = (0..ROOM).map(|number| self.port(number)).collect();
+        let ports: Outcome<Vec<String>> = (0..self.profile.vfs).map(|number| self.port(number)).collect();
         let idle = ports.is_ok_and(|ports| ports.iter().all(|port| idle(port)));
         Ok(idle && self.all_settings()?.iter().all(new))
     }

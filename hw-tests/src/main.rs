@@ -2,7 +2,7 @@
 //! they need.
 //!
 //! `--rig emulated` boots a throw-away machine in QEMU and runs this same program inside it; `--rig here` runs
-//! the cases on this machine. Every case states what it needs and is skipped aloud where that is missing; in the
+//! the cases on this machine, and `--rig FILE` those for the adapter that the file allows them, too. Every case states what it needs and is skipped aloud where that is missing; in the
 //! emulated machine, which has everything, a skipped case counts as failed.
 //!
 //! Start reading at [`catalogue`]; [`rig`] prepares and boots the machine, [`node`] is what a case works on.
@@ -19,6 +19,7 @@ mod options;
 mod packages;
 mod page;
 mod plugin;
+mod profile;
 mod report;
 mod rig;
 mod runner;
@@ -29,6 +30,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::options::{Options, Rig};
+use crate::profile::Profile;
 use crate::trouble::Outcome;
 
 fn main() -> Outcome<ExitCode> {
@@ -36,8 +38,10 @@ fn main() -> Outcome<ExitCode> {
     if options.list {
         return catalogue::print(&options).map(|()| ExitCode::SUCCESS);
     }
-    match options.rig {
-        Rig::Emulated => rig::boot(&options),
-        Rig::Here => runner::run(&options),
+    match &options.rig {
+        Rig::Emulated => return rig::boot(&options),
+        Rig::Here => {}
+        Rig::Lab(file) => Profile::read(file)?.set()?,
     }
+    runner::run(&options)
 }

@@ -5,15 +5,24 @@ use std::path::Path;
 
 use crate::command::Program;
 use crate::node::Node;
-use crate::trouble::{Outcome, Trouble};
+use crate::profile::Profile;
+use crate::trouble::{Outcome, Trouble, holds};
 
 /// Something a case cannot run without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
     /// Links of this kind, as `ip link add … type` calls it.
     Link(&'static str),
-    /// A network adapter that offers SR-IOV virtual functions.
+    /// The adapter that the profile names, which offers SR-IOV virtual functions.
     SriovAdapter,
+    /// So many virtual functions of it.
+    Vfs(usize),
+    /// That it takes this setting.
+    Setting(&'static str),
+    /// That it refuses this setting.
+    Refusal(&'static str),
+    /// The driver vfio-pci, and an IOMMU beneath it.
+    Vfio,
     /// The kernel's simulated adapter, netdevsim.
     Simulator,
     /// This program of the distribution's.
@@ -30,7 +39,15 @@ impl Need {
     pub(crate) fn probe(self) -> Outcome<()> {
         match self {
             Self::Link(kind) => probe_link(kind),
-            Self::SriovAdapter => sriov_adapters().map(|_| ()),
+            Self::SriovAdapter => sriov_adapter().map(|_| ()),
+            Self::Vfs(count) => probe_vfs(count),
+            Self::Setting(key) => {
+                holds(Profile::current()?.takes(key), format!("the profile says that it lacks {key}"))
+            }
+            Self::Refusal(key) => {
+                holds(!Profile::current()?.takes(key), format!("the profile says that it takes {key}"))
+            }
+            Self::Vfio => probe_vfio(),
             Self::Simulator => probe_simulator(),
             Self::Program(name) => Program::new([name, "--version"]).output().map(|_| ()),
             Self::Plugin(name) => probe_plugin(name),
@@ -43,6 +60,10 @@ impl fmt::Display for Need {
         match self {
             Self::Link(kind) => write!(f, "links of type {kind}"),
             Self::SriovAdapter => f.write_str("an SR-IOV adapter"),
+            Self::Vfs(count) => write!(f, "{count} virtual functions"),
+            Self::Setting(key) => write!(f, "an adapter that takes {key}"),
+            Self::Refusal(key) => write!(f, "an adapter that refuses {key}"),
+            Self::Vfio => f.write_str("vfio-pci with an IOMMU"),
             Self::Simulator => f.write_str("the module netdevsim"),
             Self::Program(name) => write!(f, "the program {name}"),
             Self::Plugin(name) => write!(f, "the plugin {name}"),
@@ -66,16 +87,29 @@ fn probe_link(kind: &str) -> Outcome<()> {
     node.own.ip(&format!("link add {on} type {kind} {id}")).map(|_| ())
 }
 
-/// The names of the network adapters that offer virtual functions.
+/// The interface of the adapter that the profile names, by its present name.
 ///
 /// # Errors
-/// There is none.
-pub(crate) fn sriov_adapters() -> Outcome<Vec<String>> {
-    let folder = std::fs::read_dir("/sys/class/net").map_err(Trouble::doing("cannot list the adapters"))?;
-    let names =
-        folder.filter_map(Result::ok).filter(|entry| entry.path().join("device/sriov_numvfs").exists());
-    let names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    if names.is_empty() { Err(Trouble::new("no adapter offers virtual functions")) } else { Ok(names) }
+/// There is no profile, or the adapter's interface is not here, or it offers no virtual functions.
+pub(crate) fn sriov_adapter() -> Outcome<String> {
+    let device = Profile::device()?;
+    holds(device.join("sriov_numvfs").exists(), format!("{device:?} offers no virtual functions"))?;
+    let names = std::fs::read_dir(device.join("net")).into_iter().flatten().filter_map(Result::ok);
+    let name = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).next();
+    name.ok_or_else(|| Trouble::new(format!("the interface of {device:?} is not here")))
+}
+
+fn probe_vfs(count: usize) -> Outcome<()> {
+    let profile = Profile::current()?;
+    holds(profile.vfs >= count, format!("the profile has {} made", profile.vfs))
+}
+
+/// Looks for the driver, and for groups that an IOMMU has made.
+fn probe_vfio() -> Outcome<()> {
+    let driver = Path::new("/sys/bus/pci/drivers/vfio-pci");
+    holds(driver.exists(), format!("there is no {driver:?}"))?;
+    let groups = std::fs::read_dir("/sys/kernel/iommu_groups").into_iter().flatten();
+    holds(groups.count() > 0, "the kernel has no IOMMU groups")
 }
 
 /// Looks for the bus that the module makes.

@@ -10,8 +10,9 @@ use crate::trouble::{Outcome, Trouble};
 #[derive(Parser)]
 #[command(name = "hw-tests")]
 pub(crate) struct Options {
-    /// Where to run the cases.
-    #[arg(long, value_enum, default_value_t = Rig::Emulated)]
+    /// Where to run the cases: "emulated", "here", or the file of a machine's profile (profiles/example.toml): here, with
+    /// the adapter that it names.
+    #[arg(long, value_parser = Rig::parse, default_value = "emulated")]
     pub(crate) rig: Rig,
     /// Prints the catalogue and runs nothing.
     #[arg(long)]
@@ -35,12 +36,25 @@ pub(crate) struct Options {
 }
 
 /// The machine that runs the cases.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Rig {
     /// A throw-away machine in QEMU, booted for this run.
     Emulated,
     /// This machine, in network namespaces of its own. Needs root.
     Here,
+    /// The same, with the adapter that this file names.
+    Lab(PathBuf),
+}
+
+impl Rig {
+    fn parse(word: &str) -> Result<Self, String> {
+        match word {
+            "emulated" => Ok(Self::Emulated),
+            "here" => Ok(Self::Here),
+            file if Path::new(file).is_file() => Ok(Self::Lab(file.into())),
+            _ => Err("neither \"emulated\", \"here\" nor a file".to_owned()),
+        }
+    }
 }
 
 /// Which program serves the CNI calls.

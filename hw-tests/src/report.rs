@@ -7,8 +7,9 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestSuite};
 
 use crate::catalogue::Case;
-use crate::need::{Need, sriov_adapters};
+use crate::need::{Need, sriov_adapter};
 use crate::page;
+use crate::profile::Profile;
 use crate::trouble::{Outcome, Trouble};
 
 /// How a case ended.
@@ -113,20 +114,21 @@ impl Ended {
     }
 }
 
-/// What this machine is, in words: kernel, processors, adapters with virtual functions.
+/// What this machine is, in words: kernel, processors, the adapter that the cases may have.
 pub(crate) fn machine() -> Vec<(&'static str, String)> {
     let read = |path: &Path| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
     let kernel = read(Path::new("/proc/sys/kernel/osrelease"));
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let mut facts = vec![("kernel", kernel), ("processors", processors.to_string())];
-    for name in sriov_adapters().unwrap_or_default() {
-        let device = Path::new("/sys/class/net").join(&name).join("device");
+    if let Ok(profile) = Profile::current() {
+        facts.insert(0, ("machine", profile.name.clone()));
+    }
+    if let (Ok(name), Ok(device)) = (sriov_adapter(), Profile::device()) {
         let last = |link: &str| {
             let target = fs::read_link(device.join(link)).unwrap_or_default();
             target.file_name().unwrap_or_default().to_string_lossy().into_owned()
         };
-        let pci = fs::canonicalize(&device).unwrap_or_default();
-        let pci = pci.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let pci = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let ids = [read(&device.join("vendor")), read(&device.join("device"))].map(|id| id.replace("0x", ""));
         let total = read(&device.join("sriov_totalvfs"));
         let (driver, ids) = (last("driver"), ids.join(":"));

@@ -73,7 +73,8 @@ fn inside(options: &Options) -> Outcome<Vec<PathBuf>> {
     let module = netdevsim::module()?;
     let loaded = ["sh".into(), "-c".into(), LOADER.into(), module];
     let mut words: Vec<PathBuf> = loaded.into_iter().collect();
-    words.extend([me, "--rig".into(), "here".into(), "--must-run".into()]);
+    let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/emulated.toml");
+    words.extend([me, "--rig".into(), profile, "--must-run".into()]);
     words.extend(["--report".into(), RESULTS.into()]);
     words.extend(["--filter".into(), PathBuf::from(&options.filter)]);
     match options.subject {

@@ -1,11 +1,10 @@
 //! The machine itself.
 
-use std::path::Path;
-
 use crate::catalogue::{Case, HoldsFor};
-use crate::need::{Need, sriov_adapters};
+use crate::need::{Need, sriov_adapter};
 use crate::node::Node;
 use crate::plugin::Subject;
+use crate::profile::Profile;
 use crate::trouble::{Outcome, Trouble, equal, holds};
 
 pub(crate) const CASES: &[Case] = &[Case {
@@ -33,12 +32,11 @@ fn the_machine_has_what_the_others_lack(_: &Subject) -> Outcome<()> {
     node.own.link("tagged")?.has("id", 7)?;
     node.own.link("shared")?.has("mode", "private")?;
 
-    for adapter in sriov_adapters()? {
-        let total = Path::new("/sys/class/net").join(&adapter).join("device/sriov_totalvfs");
-        let total =
-            std::fs::read_to_string(total).map_err(Trouble::doing(format!("cannot ask {adapter:?}")))?;
-        let total: u32 = total.trim().parse().map_err(Trouble::doing("cannot read sriov_totalvfs"))?;
-        holds(total > 0, format!("{adapter:?} offers no virtual function"))?;
-    }
+    let adapter = sriov_adapter()?;
+    let total = std::fs::read_to_string(Profile::device()?.join("sriov_totalvfs"));
+    let total = total.map_err(Trouble::doing(format!("cannot ask {adapter:?}")))?;
+    let total: usize = total.trim().parse().map_err(Trouble::doing("cannot read sriov_totalvfs"))?;
+    let wanted = Profile::current()?.vfs;
+    holds(total >= wanted, format!("{adapter:?} offers {total} virtual functions, not {wanted}"))?;
     equal("the number of links", node.own.names()?.len(), 4)
 }

@@ -12,11 +12,28 @@ use crate::need::Need;
 use crate::plugin::{Attachment, IFNAME, Subject, addresses_in};
 use crate::trouble::{Outcome, Trouble, equal, holds};
 
+const EVERY_SETTING: &[Need] = &[
+    Need::SriovAdapter,
+    Need::Setting("vlanQoS"),
+    Need::Setting("spoofchk"),
+    Need::Setting("trust"),
+    Need::Setting("max_tx_rate"),
+];
+
+const MEASURED: &[Need] = &[
+    Need::SriovAdapter,
+    Need::Setting("vlanQoS"),
+    Need::Setting("spoofchk"),
+    Need::Setting("trust"),
+    Need::Setting("max_tx_rate"),
+    Need::Program("strace"),
+];
+
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "a_vf_has_every_setting_and_comes_back_as_it_was",
         proves: "mac, vlan, priority, spoofchk, trust, rate, MTU and allmulti are read back; after DEL none differs",
-        needs: NEEDS,
+        needs: EVERY_SETTING,
         holds_for: HoldsFor::Manifold,
         run: every_setting,
     },
@@ -37,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "what_an_adapter_refuses_undoes_the_rest",
         proves: "a refused link_state is named with its errno, and vlan and spoofchk are as before",
-        needs: NEEDS,
+        needs: &[Need::SriovAdapter, Need::Setting("spoofchk"), Need::Refusal("link_state")],
         holds_for: HoldsFor::Manifold,
         run: refused_setting,
     },
@@ -58,21 +75,21 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "seven_vfs_are_attached_at_once",
         proves: "seven ADDs at once and seven DELs at once all succeed, and every VF is as before",
-        needs: NEEDS,
+        needs: &[Need::SriovAdapter, Need::Vfs(7)],
         holds_for: HoldsFor::Manifold,
         run: seven_at_once,
     },
     Case {
         name: "pods_on_vfs_of_one_vlan_reach_each_other",
         proves: "real frames: two VFs in VLAN 100 reach each other, and one in VLAN 200 reaches neither",
-        needs: NEEDS,
+        needs: &[Need::SriovAdapter, Need::Vfs(3)],
         holds_for: HoldsFor::Manifold,
         run: vlans_are_apart,
     },
     Case {
         name: "a_vf_takes_few_messages",
         proves: "six netlink messages attach a VF without settings and five detach it; nine and eight with every setting",
-        needs: &[Need::SriovAdapter, Need::Program("strace")],
+        needs: MEASURED,
         holds_for: HoldsFor::Manifold,
         run: few_messages,
     },
