@@ -37,7 +37,7 @@ impl Node<'_> {
     ///
     /// A path that holds another namespace, something else, or a namespace of an earlier boot counts as gone: what was
     /// made in the old one died with it.
-    fn living_netns<'r>(&self, record: &'r Record) -> Option<&'r NetnsPath> {
+    pub fn living_netns<'r>(&self, record: &'r Record) -> Option<&'r NetnsPath> {
         let (path, id) = record.attachment.netns.as_ref().zip(record.netns)?;
         let same_boot = self.probe.boot_id().map_or(true, |boot| boot == record.boot);
         (same_boot && self.netns_id(path) == Some(id)).then_some(path)

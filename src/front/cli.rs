@@ -131,7 +131,7 @@ struct Target {
 }
 
 #[derive(Args)]
-pub(super) struct Stores {
+struct Stores {
     /// Directory of records
     #[arg(long, value_name = "DIR", default_value = settings::STATE_DIR)]
     state_dir: PathBuf,
@@ -196,7 +196,7 @@ fn obey(command: &Command) -> Outcome<(String, ExitCode)> {
 
 /// The exit code is 1 where something keeps every pod from its networks.
 fn look(options: &Doctor) -> Outcome<(String, ExitCode)> {
-    let findings = doctor::examine(&options.conf_dir, &options.stores);
+    let findings = doctor::examine(&options.conf_dir, options.stores.places());
     let text = shown(options.output, &findings, || doctor::table(&findings))?;
     Ok((text, if doctor::is_bad(&findings) { ExitCode::FAILURE } else { ExitCode::SUCCESS }))
 }
@@ -380,8 +380,7 @@ impl Stores {
         Machine::new(&self.places(), &[], &Context::default())
     }
 
-    /// Where things are.
-    pub(super) fn places(&self) -> Places {
+    fn places(&self) -> Places {
         Places {
             bin_dir: self.bin_dir.clone(),
             networks_dir: settings::NETWORKS_DIR.into(),

@@ -88,6 +88,24 @@ fn a_configuration_in_a_list_is_read_with_the_lists_name_and_version() {
 }
 
 #[test]
+fn a_shim_without_its_daemon_is_bad() {
+    let stage = Stage::with_everything();
+    let folder = stage.scene.path("socket");
+    fs::create_dir_all(&folder).unwrap();
+    let conf =
+        json!({"cniVersion": "1.0.0", "name": "meta", "type": "manifold-shim", "daemonSocketDir": folder});
+
+    let (ok, found) = examined(&stage, "00-manifold.conf", &conf);
+    assert!(!ok);
+    assert_eq!(found["daemon"]["health"], "bad", "{found}");
+
+    let _listening = std::os::unix::net::UnixListener::bind(folder.join("multus.sock")).unwrap();
+    let (ok, found) = examined(&stage, "00-manifold.conf", &conf);
+    assert!(ok, "{found}");
+    assert_eq!(found["daemon"]["health"], "ok", "{found}");
+}
+
+#[test]
 fn what_a_lost_del_left_is_counted() {
     let stage = Stage::with_everything();
     assert!(stage.call("ADD").succeeded());

@@ -1,0 +1,155 @@
+//! The configuration that a container runtime takes: the first of its directory by name.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Finding, bad, ok, warning};
+use crate::front::context::Context;
+use crate::front::serve;
+use crate::model::call::Call;
+use crate::model::fault::{Fault, Outcome};
+use crate::model::settings::{Places, Settings};
+use crate::model::thick::{SOCKET, SOCKET_DIR};
+use crate::model::{FaultKind, Object, object};
+
+/// Longest configuration file looked into, in bytes.
+const MAX_CONF: u64 = object::MAX_BYTES as u64;
+
+/// A configuration, as its plugin gets it.
+pub(super) struct Conf {
+    path: PathBuf,
+    kind: String,
+    object: Object,
+    part: Part,
+}
+
+/// Whose configuration it is.
+enum Part {
+    /// Another plugin's.
+    Foreign,
+    /// Manifold's own.
+    Own(Box<Settings>),
+    /// The shim's: the socket of its daemon.
+    Shim(PathBuf),
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    #[serde(default)]
+    r#type: String,
+    #[serde(default)]
+    name: String,
+    daemonsocketdir: Option<PathBuf>,
+}
+
+impl Conf {
+    /// The first configuration of a directory.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub(super) fn first_of(dir: &Path) -> Outcome<Self> {
+        let unreadable = |cause: std::io::Error| {
+            Fault::new(FaultKind::Io, format!("cannot read {dir:?}"))
+                .because(cause)
+                .remedy("name the runtime's directory with --conf-dir")
+        };
+        let names = fs::read_dir(dir).map_err(unreadable)?.filter_map(Result::ok).map(|entry| entry.path());
+        let is_conf = |path: &PathBuf| {
+            path.is_file()
+                && path.extension().is_some_and(|end| end == "conf" || end == "conflist" || end == "json")
+        };
+        let path = names.filter(is_conf).min().ok_or_else(|| {
+            Fault::new(FaultKind::Config, format!("there is no configuration in {dir:?}"))
+                .remedy("write one: README.md, \"Use it as a CNI plugin\", has an example")
+        })?;
+        Self::read(path.clone()).map_err(|fault| fault.while_doing(format!("{path:?}")))
+    }
+
+    fn read(path: PathBuf) -> Outcome<Self> {
+        let io = |cause| Fault::new(FaultKind::Io, "cannot read it").because(cause);
+        if fs::metadata(&path).map_err(io)?.len() > MAX_CONF {
+            return Err(Fault::new(FaultKind::Decode, format!("it is longer than {MAX_CONF} bytes")));
+        }
+        let object = first_plugin(Object::parse(&fs::read(&path).map_err(io)?, "the configuration")?)?;
+        let Keys { r#type: kind, name, daemonsocketdir } = object.decode("the configuration")?;
+        let part = match serve::is_meta(&kind) {
+            false => Part::Foreign,
+            true if kind.ends_with("-shim") => {
+                Part::Shim(daemonsocketdir.unwrap_or_else(|| SOCKET_DIR.into()).join(SOCKET))
+            }
+            true => Part::Own(Box::new(Settings::read(&object, &name)?)),
+        };
+        Ok(Self { path, kind, object, part })
+    }
+
+    /// Where things are, if it is Manifold's own.
+    pub(super) fn places(&self) -> Option<&Places> {
+        match &self.part {
+            Part::Own(settings) => Some(&settings.places),
+            Part::Foreign | Part::Shim(_) => None,
+        }
+    }
+
+    /// Whether the runtime takes Manifold's.
+    pub(super) fn finding(&self) -> Finding {
+        let Self { path, kind, .. } = self;
+        match self.part {
+            Part::Own(_) | Part::Shim(_) => {
+                ok("configuration", format!("the runtime takes {path:?}, type {kind:?}"))
+            }
+            Part::Foreign => warning(
+                "configuration",
+                format!("the runtime takes {path:?}, which is of type {kind:?}"),
+                "give Manifold's file a name that comes before it, such as 00-manifold.conf",
+            ),
+        }
+    }
+
+    /// What STATUS would answer the runtime: networks, plugins, masters and the API server, as far as every pod needs
+    /// them.
+    pub(super) fn status(&self) -> Option<Finding> {
+        let bin_dir = &self.places()?.bin_dir;
+        let mut object = self.object.clone();
+        // The first version that knows STATUS.
+        let asked = object.put("cniVersion", "1.1.0").and_then(|()| {
+            let variables =
+                [("CNI_COMMAND", "STATUS".to_owned()), ("CNI_PATH", bin_dir.display().to_string())];
+            let variables = variables.map(|(key, value)| (key.to_owned(), value)).into();
+            let request = Call::new(variables).with_stdin(object.to_bytes()).request()?;
+            serve::serve(request, &Context::default())
+        });
+        Some(match asked {
+            Ok(_) => ok("STATUS", "pods can be given their networks"),
+            Err(fault) => bad("STATUS", &fault),
+        })
+    }
+
+    /// Whether the daemon of a shim answers.
+    pub(super) fn daemon(&self) -> Option<Finding> {
+        let Part::Shim(socket) = &self.part else { return None };
+        Some(match UnixStream::connect(socket) {
+            Ok(_) => ok("daemon", format!("listens at {socket:?}")),
+            Err(cause) => {
+                let fault = Fault::new(FaultKind::Unavailable, format!("no daemon listens at {socket:?}"));
+                bad("daemon", &fault.because(cause).remedy("start \"manifold daemon\", and look at its log"))
+            }
+        })
+    }
+}
+
+/// The configuration itself; of a list, that of its first plugin, as a runtime completes it.
+fn first_plugin(whole: Object) -> Outcome<Object> {
+    let Some(chain) = whole.find("plugins") else { return Ok(whole) };
+    let chain: Vec<Object> = serde_json::from_str(chain.get())
+        .map_err(|cause| Fault::new(FaultKind::Decode, "cannot read \"plugins\"").because(cause))?;
+    let mut first = chain.into_iter().next().unwrap_or_default();
+    for key in ["name", "cniVersion"] {
+        if let Some(value) = whole.find(key) {
+            first.set(key, value.to_owned());
+        }
+    }
+    Ok(first)
+}
