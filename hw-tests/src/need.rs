@@ -17,8 +17,8 @@ pub(crate) enum Need {
     SriovAdapter,
     /// So many virtual functions of it.
     Vfs(usize),
-    /// That it takes this setting.
-    Setting(&'static str),
+    /// That it takes these settings.
+    Settings(&'static [&'static str]),
     /// That it refuses this setting.
     Refusal(&'static str),
     /// The driver vfio-pci, and an IOMMU beneath it.
@@ -41,9 +41,7 @@ impl Need {
             Self::Link(kind) => probe_link(kind),
             Self::SriovAdapter => sriov_adapter().map(|_| ()),
             Self::Vfs(count) => probe_vfs(count),
-            Self::Setting(key) => {
-                holds(Profile::current()?.takes(key), format!("the profile says that it lacks {key}"))
-            }
+            Self::Settings(keys) => probe_settings(keys),
             Self::Refusal(key) => {
                 holds(!Profile::current()?.takes(key), format!("the profile says that it takes {key}"))
             }
@@ -61,7 +59,7 @@ impl fmt::Display for Need {
             Self::Link(kind) => write!(f, "links of type {kind}"),
             Self::SriovAdapter => f.write_str("an SR-IOV adapter"),
             Self::Vfs(count) => write!(f, "{count} virtual functions"),
-            Self::Setting(key) => write!(f, "an adapter that takes {key}"),
+            Self::Settings(keys) => write!(f, "an adapter that takes {}", keys.join(", ")),
             Self::Refusal(key) => write!(f, "an adapter that refuses {key}"),
             Self::Vfio => f.write_str("vfio-pci with an IOMMU"),
             Self::Simulator => f.write_str("the module netdevsim"),
@@ -102,6 +100,12 @@ pub(crate) fn sriov_adapter() -> Outcome<String> {
 fn probe_vfs(count: usize) -> Outcome<()> {
     let profile = Profile::current()?;
     holds(profile.vfs >= count, format!("the profile has {} made", profile.vfs))
+}
+
+fn probe_settings(keys: &[&str]) -> Outcome<()> {
+    let profile = Profile::current()?;
+    let lacking = keys.iter().find(|key| !profile.takes(key));
+    lacking.map_or(Ok(()), |key| Err(Trouble::new(format!("the profile says that it lacks {key}"))))
 }
 
 /// Looks for the driver, and for groups that an IOMMU has made.

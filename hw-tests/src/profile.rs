@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::trouble::{Outcome, Trouble, holds};
 
-/// Most virtual functions asked for (PCI Express base specification: TotalVFs is of 16 bits; no adapter offers more).
+/// Most virtual functions asked for: far more than any case needs.
 const MOST: usize = 256;
 
 /// What a file says of a machine; `hw-tests/profiles/example.toml` explains the keys.

@@ -58,6 +58,7 @@ pub(crate) fn boot(options: &Options) -> Outcome<ExitCode> {
     let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("boot.sh");
     let mut command = bare(&launcher);
     let report = options.report.clone().unwrap_or_else(|| parts.home.join("report"));
+    let report = std::path::absolute(report).map_err(Trouble::doing("cannot tell where --report is"))?;
     std::fs::create_dir_all(&report).map_err(Trouble::doing(format!("cannot make {report:?}")))?;
     command.args(["-t", LIMIT, "-o"]).arg(report).arg("--").args(inside);
     command.env("RIG_HOME", parts.home.join("home"));

@@ -12,28 +12,14 @@ use crate::need::Need;
 use crate::plugin::{Attachment, IFNAME, Subject, addresses_in};
 use crate::trouble::{Outcome, Trouble, equal, holds};
 
-const EVERY_SETTING: &[Need] = &[
-    Need::SriovAdapter,
-    Need::Setting("vlanQoS"),
-    Need::Setting("spoofchk"),
-    Need::Setting("trust"),
-    Need::Setting("max_tx_rate"),
-];
-
-const MEASURED: &[Need] = &[
-    Need::SriovAdapter,
-    Need::Setting("vlanQoS"),
-    Need::Setting("spoofchk"),
-    Need::Setting("trust"),
-    Need::Setting("max_tx_rate"),
-    Need::Program("strace"),
-];
+/// What an adapter may lack of that which the cases set.
+const SETTINGS: Need = Need::Settings(&["vlanQoS", "spoofchk", "trust", "max_tx_rate"]);
 
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "a_vf_has_every_setting_and_comes_back_as_it_was",
         proves: "mac, vlan, priority, spoofchk, trust, rate, MTU and allmulti are read back; after DEL none differs",
-        needs: EVERY_SETTING,
+        needs: &[Need::SriovAdapter, SETTINGS],
         holds_for: HoldsFor::Manifold,
         run: every_setting,
     },
@@ -54,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "what_an_adapter_refuses_undoes_the_rest",
         proves: "a refused link_state is named with its errno, and vlan and spoofchk are as before",
-        needs: &[Need::SriovAdapter, Need::Setting("spoofchk"), Need::Refusal("link_state")],
+        needs: &[Need::SriovAdapter, Need::Settings(&["spoofchk"]), Need::Refusal("link_state")],
         holds_for: HoldsFor::Manifold,
         run: refused_setting,
     },
@@ -89,7 +75,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "a_vf_takes_few_messages",
         proves: "six netlink messages attach a VF without settings and five detach it; nine and eight with every setting",
-        needs: MEASURED,
+        needs: &[Need::SriovAdapter, SETTINGS, Need::Program("strace")],
         holds_for: HoldsFor::Manifold,
         run: few_messages,
     },
