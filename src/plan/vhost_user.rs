@@ -229,7 +229,7 @@ fn possible(asked: &Asked) -> Outcome<()> {
     match (asked.engine, asked.interface) {
         (Engine::OvsDpdk, InterfaceType::Memif) => {
             return Err(Fault::new(FaultKind::Config, "Open vSwitch has no memif interfaces")
-                .remedy("use engine \"vpp\" for memif, or make it a vhost-user interface"));
+                .remedy("make it a vhost-user interface"));
         }
         (Engine::OvsDpdk, InterfaceType::VhostUser) => {
             let bridge = asked.bridge.as_deref().ok_or_else(|| {

@@ -10,8 +10,6 @@ use crate::model::vhost_user::{Engine, PortVlans, vlan_id};
 
 /// Where Open vSwitch's database listens.
 pub const OVSDB_SOCKET: &str = "/var/run/openvswitch/db.sock";
-/// Where VPP's binary API listens.
-pub const VPP_SOCKET: &str = "/run/vpp/api.sock";
 /// Where short links to sockets' directories are.
 pub const LINK_DIR: &str = "/run/manifold/v";
 /// How long a switch may take, in seconds.
@@ -24,8 +22,6 @@ const MAX_LIST: usize = 1024;
 pub struct Switches {
     /// The socket of Open vSwitch's database; key `ovsdbSocket`.
     pub ovsdb: PathBuf,
-    /// The socket of VPP's binary API; key `vppSocket`.
-    pub vpp: PathBuf,
     /// The directory of short links; key `linkDir`.
     pub link_dir: PathBuf,
     /// How long a switch may take to make or take down a port, in seconds; key `timeoutSeconds`.
@@ -34,12 +30,7 @@ pub struct Switches {
 
 impl Default for Switches {
     fn default() -> Self {
-        Self {
-            ovsdb: OVSDB_SOCKET.into(),
-            vpp: VPP_SOCKET.into(),
-            link_dir: LINK_DIR.into(),
-            patience: PATIENCE,
-        }
+        Self { ovsdb: OVSDB_SOCKET.into(), link_dir: LINK_DIR.into(), patience: PATIENCE }
     }
 }
 
@@ -83,7 +74,6 @@ pub struct Request<'a> {
 #[derive(Deserialize)]
 struct Keys {
     ovsdbsocket: Option<String>,
-    vppsocket: Option<String>,
     linkdir: Option<PathBuf>,
     timeoutseconds: Option<u32>,
 }
@@ -127,7 +117,6 @@ impl Switches {
         }
         let switches = Self {
             ovsdb: socket("ovsdbSocket", keys.ovsdbsocket, standard.ovsdb)?,
-            vpp: socket("vppSocket", keys.vppsocket, standard.vpp)?,
             link_dir: plain("linkDir", keys.linkdir.unwrap_or(standard.link_dir))?,
             patience,
         };

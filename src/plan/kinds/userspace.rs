@@ -128,8 +128,8 @@ fn engine(text: Option<&str>) -> Outcome<Engine> {
     match text.unwrap_or_default() {
         "ovs-dpdk" => Ok(Engine::OvsDpdk),
         "vpp" => Ok(Engine::Vpp),
-        "" => Err(wrong("\"host.engine\" is absent", "use \"ovs-dpdk\" or \"vpp\"")),
-        other => Err(wrong(format!("\"host.engine\" is {other:?}"), "use \"ovs-dpdk\" or \"vpp\"")),
+        "" => Err(wrong("\"host.engine\" is absent", "use \"ovs-dpdk\"")),
+        other => Err(wrong(format!("\"host.engine\" is {other:?}"), "use \"ovs-dpdk\"")),
     }
 }
 

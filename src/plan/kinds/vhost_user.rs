@@ -137,7 +137,7 @@ fn engine(text: Option<&str>) -> Outcome<Engine> {
     match text.unwrap_or_default() {
         "" | "ovs-dpdk" => Ok(Engine::OvsDpdk),
         "vpp" => Ok(Engine::Vpp),
-        other => Err(wrong(format!("\"engine\" is {other:?}"), "use \"ovs-dpdk\" or \"vpp\"")),
+        other => Err(wrong(format!("\"engine\" is {other:?}"), "use \"ovs-dpdk\"")),
     }
 }
 
