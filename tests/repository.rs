@@ -39,6 +39,54 @@ fn a_dangling_name_is_seen() {
     assert!(!stands(readme, "docs/no-guide.md") && !stands(readme, "host/nowhere.rs"));
 }
 
+/// The documents that are the reference of Manifold's own keys.
+const REFERENCE: [&str; 3] = ["docs/configuration.md", "docs/thick.md", "docs/vhost-user.md"];
+
+#[test]
+fn every_key_that_is_read_is_in_the_reference_and_none_else() {
+    let reference = REFERENCE.map(|file| std::fs::read_to_string(root().join(file)).unwrap()).concat();
+    let (documented, read) = (quoted(&reference), keys_read());
+
+    let missing: Vec<&String> = read.iter().filter(|key| !documented.contains(key)).collect();
+    assert!(read.len() > 30, "the keys were not found: {read:?}");
+    assert!(missing.is_empty(), "read, but in no reference: {missing:?}");
+
+    // What every CNI configuration has, and what is read as a whole and not as one of the keys of a struct.
+    let others = ["type", "name", "delegates", "capabilities", "vhostuser"].map(str::to_owned);
+    let own = own_keys(&std::fs::read_to_string(root().join("docs/configuration.md")).unwrap());
+    let unread: Vec<&String> =
+        own.iter().filter(|key| !read.contains(key) && !others.contains(key)).collect();
+    assert!(own.len() > 20, "the table was not found: {own:?}");
+    assert!(unread.is_empty(), "in the reference, but never read: {unread:?}");
+}
+
+/// The fields of the structs that Manifold's configuration is decoded into: its keys, in lower case.
+fn keys_read() -> Vec<String> {
+    let sources = files().into_iter().filter(|file| file.starts_with("src/model/settings"));
+    let texts: String = sources.map(|file| std::fs::read_to_string(root().join(file)).unwrap()).collect();
+    let structs = texts.split("\nstruct ").skip(1).filter_map(|rest| rest.split_once(" {"));
+    let keys = structs.filter(|(name, _)| name.ends_with("Keys") || *name == "Options");
+    let bodies = keys.filter_map(|(_, rest)| rest.split("\n}").next());
+    let fields = bodies.flat_map(|body| body.lines().filter_map(|line| line.trim().split_once(": ")));
+    fields
+        .map(|(name, _)| name.trim_start_matches("pub ").to_owned())
+        .filter(|name| !name.contains([' ', '/']))
+        .collect()
+}
+
+/// What stands between back quotes or quotes, in lower case.
+fn quoted(text: &str) -> Vec<String> {
+    text.split(['`', '"']).map(str::to_ascii_lowercase).collect()
+}
+
+/// The keys that the first column of the table of Manifold's own keys names, in lower case.
+fn own_keys(text: &str) -> Vec<String> {
+    let section = text.split("## Manifold's own keys").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let rows = section.unwrap_or_default().lines().filter_map(|line| line.strip_prefix("| `"));
+    let names = rows.filter_map(|row| row.split(" | ").next()).flat_map(|cell| cell.split('`').step_by(2));
+    names.map(str::to_ascii_lowercase).collect()
+}
+
 #[test]
 fn no_script_names_an_address() {
     let scheme = concat!("http", "s?://").replace("s?", "");
