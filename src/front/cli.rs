@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::sockets::Offer;
 use super::table::{Row, gone, held, table};
 use super::wish::select;
-use super::{daemon, doctor};
+use super::{daemon, doctor, status, watch};
 use crate::engine::ports::{Entry, Journal, Networks};
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, survey};
@@ -46,6 +46,8 @@ enum Command {
     Check(Target),
     /// List what is attached on this node
     List(List),
+    /// Show the pods of this node with their attachments, devices, addresses and ages
+    Status(Status),
     /// Detach every sandbox whose network namespace is gone, and finish what a crash left unfinished
     Prune(Stores),
     /// Look for what is in the way of pods on this node, and say what to do about it
@@ -119,6 +121,15 @@ struct List {
 }
 
 #[derive(Args)]
+struct Status {
+    #[command(flatten)]
+    list: List,
+    /// Show it anew whenever records change, until it is told to stop (Ctrl-C); as JSON, a line each time
+    #[arg(short, long)]
+    watch: bool,
+}
+
+#[derive(Args)]
 struct Target {
     /// The network namespace: a path, or the name of one made by "ip netns add"
     #[arg(long, value_name = "PATH")]
@@ -144,7 +155,7 @@ struct Stores {
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     /// A table
     #[default]
     Table,
@@ -188,6 +199,7 @@ fn obey(command: &Command) -> Outcome<(String, ExitCode)> {
         Command::Explain(attach) => explain(attach),
         Command::Check(target) => check_all(target),
         Command::List(list) => list_all(list),
+        Command::Status(options) => status_of_all(options),
         Command::Prune(stores) => prune(stores),
         Command::Daemon(options) => daemon::run(&options.config).map(|()| String::new()),
     };
@@ -274,6 +286,16 @@ fn list_all(list: &List) -> Outcome<String> {
     let journal = list.stores.machine().journal;
     let rows = rows(&journal, &journal.containers()?)?;
     shown(list.output, &rows, || table(&rows))
+}
+
+fn status_of_all(options: &Status) -> Outcome<String> {
+    let Status { list: List { stores, output }, watch } = options;
+    let machine = stores.machine();
+    if *watch {
+        return watch::run(&machine, &stores.state_dir, *output).map(|()| String::new());
+    }
+    let views = status::views(&machine)?;
+    shown(*output, &views, || status::table(&views))
 }
 
 /// Keeps the sandboxes whose network namespace is there, and collects the rest.

@@ -35,11 +35,15 @@ mod sockets;
 #[cfg(feature = "node")]
 mod standalone;
 #[cfg(feature = "node")]
+mod status;
+#[cfg(feature = "node")]
 mod stdio;
 #[cfg(feature = "node")]
 mod table;
 #[cfg(feature = "node")]
 mod timed;
+#[cfg(feature = "node")]
+mod watch;
 #[cfg(feature = "node")]
 mod wish;
 

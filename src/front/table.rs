@@ -22,14 +22,14 @@ const LONGEST_ID: usize = 24;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Row {
-    container: String,
-    interface: String,
-    network: String,
-    kinds: Vec<String>,
-    addresses: Vec<String>,
-    mac: String,
-    netns: String,
-    state: String,
+    pub(super) container: String,
+    pub(super) interface: String,
+    pub(super) network: String,
+    pub(super) kinds: Vec<String>,
+    pub(super) addresses: Vec<String>,
+    pub(super) mac: String,
+    pub(super) netns: String,
+    pub(super) state: String,
 }
 
 impl Row {
@@ -100,29 +100,41 @@ fn kind(conf: &PluginConf) -> String {
 
 /// The rows as a table.
 pub(super) fn table(rows: &[Row]) -> String {
-    if rows.is_empty() {
+    let header = ["SANDBOX", "INTERFACE", "NETWORK", "PLUGINS", "ADDRESSES", "MAC", "STATE"];
+    let cells = rows.iter().map(|row| {
+        [
+            shortened(&row.container),
+            row.interface.clone(),
+            row.network.clone(),
+            row.kinds.join("\n"),
+            row.addresses.join("\n"),
+            row.mac.clone(),
+            row.state.clone(),
+        ]
+    });
+    drawn(header, cells)
+}
+
+/// Cells in columns, under a header.
+pub(super) fn drawn<const N: usize>(
+    header: [&str; N],
+    cells: impl ExactSizeIterator<Item = [String; N]>,
+) -> String {
+    if cells.len() == 0 {
         return NOTHING.to_owned();
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["SANDBOX", "INTERFACE", "NETWORK", "PLUGINS", "ADDRESSES", "MAC", "STATE"]);
-    for row in rows {
-        table.add_row([
-            &shortened(&row.container),
-            &row.interface,
-            &row.network,
-            &row.kinds.join("\n"),
-            &row.addresses.join("\n"),
-            &row.mac,
-            &row.state,
-        ]);
-    }
+    table.set_header(header);
+    cells.for_each(|row| {
+        table.add_row(row);
+    });
     // The style pads every cell, the first one too.
     table.trim_fmt().lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// An id, cut as other tools for containers cut it.
-fn shortened(id: &str) -> String {
+pub(super) fn shortened(id: &str) -> String {
     let kept = if id.len() > LONGEST_ID { 13 } else { LONGEST_ID };
     id.chars().take(kept).collect()
 }

@@ -15,7 +15,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::libc;
 
@@ -41,6 +41,11 @@ impl FileJournal {
     /// The journal beneath `root`, which is made when first written to.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
+    }
+
+    /// When the record of an attachment came to its present state.
+    pub fn since(&self, owner: &Owner) -> Option<SystemTime> {
+        fs::symlink_metadata(self.record_path(owner)).and_then(|meta| meta.modified()).ok()
     }
 
     fn container_dir(&self, container: &ContainerId) -> PathBuf {
@@ -100,6 +105,8 @@ impl Journal for FileJournal {
             let owner = Owner { container: container.clone(), ifname };
             entries.push(match read(&self.record_path(&owner), &owner) {
                 Ok(record) => Entry::Whole(Box::new(record)),
+                // Whoever looks without the lock may come when it is just taken away.
+                Err(_) if !self.record_path(&owner).exists() => continue,
                 Err(fault) => Entry::Broken(owner, fault),
             });
         }

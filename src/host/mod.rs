@@ -1,6 +1,7 @@
 //! Floor 3: the real node. Adapters for netlink, files and processes; they do what they are told and choose nothing.
 
 pub mod cache;
+pub mod changes;
 mod device_info;
 pub mod directory;
 pub mod exec;

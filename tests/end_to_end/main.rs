@@ -28,6 +28,7 @@ mod housekeeping;
 mod log;
 mod peer;
 mod spy;
+mod status;
 mod storm;
 
 use common::Pod;
