@@ -12,8 +12,9 @@ use crate::plugin::IFNAME;
 use crate::profile::Profile;
 use crate::trouble::{Outcome, Trouble, equal};
 
-/// How long virtual functions may take to get their interfaces.
-const APPEARS: Duration = Duration::from_secs(10);
+/// How long virtual functions may take to get their interfaces, and those to work: igbvf resets one that its PF does not
+/// answer only ten seconds after the last reset.
+const APPEARS: Duration = Duration::from_secs(20);
 
 /// An adapter with virtual functions.
 pub(crate) struct Adapter {
@@ -223,10 +224,18 @@ pub(crate) struct Picture {
 /// # Errors
 /// It is not in time.
 pub(crate) fn await_that(otherwise: &str, is_so: impl Fn() -> bool) -> Outcome<()> {
-    let end = Instant::now() + APPEARS;
+    await_within(APPEARS, otherwise, is_so)
+}
+
+/// Waits for so long until something is so.
+///
+/// # Errors
+/// It is not in time.
+pub(crate) fn await_within(limit: Duration, otherwise: &str, is_so: impl Fn() -> bool) -> Outcome<()> {
+    let end = Instant::now() + limit;
     while !is_so() {
         if Instant::now() > end {
-            return equal("the wait", "too long", otherwise);
+            return Err(Trouble::new(format!("{otherwise} after {} seconds", limit.as_secs())));
         }
         rest();
     }

@@ -184,6 +184,7 @@ fn pf_renamed_and_down(subject: &Subject) -> Outcome<()> {
 
     let after = stage.adapter.picture(&stage.node, 0)?;
     stage.node.own.ip(&format!("link set renamed name {pf}"))?;
+    stage.adapter.pf = pf;
     equal("the name", &after.port, &before.port)?;
     for key in ["/vlan_list", "/spoofchk", "/trust", "/address"] {
         equal(key, after.settings.pointer(key), before.settings.pointer(key))?;
@@ -241,10 +242,9 @@ fn in_use(subject: &Subject) -> Outcome<()> {
     stage.node.own.ip("link add hw-bridge type bridge")?;
     let enslave = format!("link set {port} master hw-bridge");
     let enslaved = await_that("the VF goes into no bridge", || stage.node.own.ip(&enslave).is_ok());
-    let refusal = attachment.refusal();
+    let refusal = enslaved.and_then(|()| attachment.refusal());
     stage.node.own.ip("link delete hw-bridge")?;
     stage.node.own.ip(&format!("link set {port} down"))?;
-    enslaved?;
     let text = refusal?.text;
     holds(text.contains("hw-bridge"), format!("the bridge is not named: {text}"))
 }
