@@ -1,6 +1,7 @@
 //! Starting programs: the one place that does, each under a time limit.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -58,6 +59,17 @@ impl Program {
     pub(crate) fn at(mut self, folder: &Path) -> Self {
         self.command.current_dir(folder);
         self
+    }
+
+    /// Starts it; what it says goes into this file, and the caller has its standard input.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub(crate) fn start(mut self, output: File) -> Outcome<Child> {
+        let what = format!("cannot run {:?}", self.words);
+        let complaint = output.try_clone().map_err(Trouble::doing(&what))?;
+        let child = self.command.stdin(Stdio::piped()).stdout(output).stderr(complaint).spawn();
+        child.map_err(Trouble::doing(what))
     }
 
     /// Runs it to its end, however that may be.

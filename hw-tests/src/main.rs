@@ -23,6 +23,7 @@ mod profile;
 mod report;
 mod rig;
 mod runner;
+mod testpmd;
 mod trouble;
 
 use std::process::ExitCode;

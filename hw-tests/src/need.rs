@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::command::Program;
 use crate::node::Node;
 use crate::profile::Profile;
+use crate::testpmd;
 use crate::trouble::{Outcome, Trouble, holds};
 
 /// Something a case cannot run without.
@@ -23,6 +24,8 @@ pub(crate) enum Need {
     Refusal(&'static str),
     /// The driver vfio-pci, and an IOMMU beneath it.
     Vfio,
+    /// An application of DPDK's, and huge pages for it.
+    Dpdk,
     /// The kernel's simulated adapter, netdevsim.
     Simulator,
     /// This program of the distribution's.
@@ -46,6 +49,7 @@ impl Need {
                 holds(!Profile::current()?.takes(key), format!("the profile says that it takes {key}"))
             }
             Self::Vfio => probe_vfio(),
+            Self::Dpdk => testpmd::probe(),
             Self::Simulator => probe_simulator(),
             Self::Program(name) => Program::new([name, "--version"]).output().map(|_| ()),
             Self::Plugin(name) => probe_plugin(name),
@@ -62,6 +66,7 @@ impl fmt::Display for Need {
             Self::Settings(keys) => write!(f, "an adapter that takes {}", keys.join(", ")),
             Self::Refusal(key) => write!(f, "an adapter that refuses {key}"),
             Self::Vfio => f.write_str("vfio-pci with an IOMMU"),
+            Self::Dpdk => f.write_str("dpdk-testpmd with huge pages"),
             Self::Simulator => f.write_str("the module netdevsim"),
             Self::Program(name) => write!(f, "the program {name}"),
             Self::Plugin(name) => write!(f, "the plugin {name}"),

@@ -105,9 +105,22 @@ impl Netns {
 
     /// A program that will run in it.
     pub(crate) fn program(&self, words: impl IntoIterator<Item = impl Into<OsString>>) -> Program {
+        Program::new(self.entered(words))
+    }
+
+    /// The same for a program that may take so many seconds.
+    pub(crate) fn program_within(
+        &self,
+        seconds: u32,
+        words: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Program {
+        Program::within(seconds, self.entered(words))
+    }
+
+    fn entered(&self, words: impl IntoIterator<Item = impl Into<OsString>>) -> Vec<OsString> {
         let enter = ["ip", "netns", "exec", &self.name].map(OsString::from);
         let enter = enter.into_iter().filter(|_| !self.name.is_empty());
-        Program::new(enter.chain(words.into_iter().map(Into::into)))
+        enter.chain(words.into_iter().map(Into::into)).collect()
     }
 
     /// Its links.

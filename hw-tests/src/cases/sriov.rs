@@ -4,6 +4,7 @@ mod application;
 mod attach;
 mod given_back;
 mod hard_ends;
+mod packets;
 mod simulated;
 
 use serde_json::{Value, json};
@@ -17,8 +18,14 @@ use crate::trouble::Outcome;
 
 const NEEDS: &[Need] = &[Need::SriovAdapter];
 
-pub(crate) const CASES: [&[Case]; 5] =
-    [attach::CASES, given_back::CASES, application::CASES, hard_ends::CASES, simulated::CASES];
+pub(crate) const CASES: [&[Case]; 6] = [
+    attach::CASES,
+    given_back::CASES,
+    application::CASES,
+    packets::CASES,
+    hard_ends::CASES,
+    simulated::CASES,
+];
 
 /// The machine, an adapter with virtual functions, and a pod.
 struct Stage {
