@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::sockets::Offer;
 use super::table::{Row, gone, held, table};
 use super::wish::select;
-use super::{daemon, doctor, status, watch};
+use super::{daemon, doctor, install, status, watch};
 use crate::engine::ports::{Entry, Journal, Networks};
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, survey};
@@ -52,6 +52,9 @@ enum Command {
     Prune(Stores),
     /// Look for what is in the way of pods on this node, and say what to do about it
     Doctor(Doctor),
+    /// Write the configuration that the container runtime takes, around the default network's, and put the programs that
+    /// it calls among its plugins
+    Install(install::Options),
     /// Serve the calls that manifold-shim, and the shim and controllers of Multus, pass on
     Daemon(Daemon),
 }
@@ -86,7 +89,7 @@ struct Attach {
 #[derive(Args)]
 struct Doctor {
     /// Where the container runtime looks for the configuration of its network
-    #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
+    #[arg(long, value_name = "DIR", default_value = settings::CONF_DIR)]
     conf_dir: PathBuf,
     #[command(flatten)]
     stores: Stores,
@@ -201,6 +204,7 @@ fn obey(command: &Command) -> Outcome<(String, ExitCode)> {
         Command::List(list) => list_all(list),
         Command::Status(options) => status_of_all(options),
         Command::Prune(stores) => prune(stores),
+        Command::Install(options) => install::run(options),
         Command::Daemon(options) => daemon::run(&options.config).map(|()| String::new()),
     };
     text.map(|text| (text, ExitCode::SUCCESS))

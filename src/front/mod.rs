@@ -15,6 +15,8 @@ mod doctor;
 #[cfg(feature = "node")]
 mod inherited;
 #[cfg(feature = "node")]
+mod install;
+#[cfg(feature = "node")]
 mod log;
 #[cfg(feature = "node")]
 mod machine;

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::{meta, standalone};
 use crate::model::call::{Config, Request};
 use crate::model::fault::{Fault, Outcome};
+use crate::model::settings::Program;
 use crate::model::version::version_reply;
 use crate::model::{FaultKind, object};
 use crate::plan::kinds;
@@ -55,15 +56,10 @@ fn part(config: &Config) -> Outcome<Part> {
     let kind: String =
         config.object.find("type").map_or(Ok(String::new()), |raw| object::decode(raw, "\"type\""))?;
     match kind.as_str() {
-        kind if is_meta(kind) => Ok(Part::Meta),
+        kind if Program::named(kind).is_some() => Ok(Part::Meta),
         other if kinds::is_native_type(other) => Ok(Part::Plugin),
         other => Err(Fault::new(FaultKind::Config, format!("\"type\" is {other:?}")).remedy(
             "use \"manifold\" or \"multus\", or the type of a plugin that Manifold makes in process",
         )),
     }
-}
-
-/// Whether a configuration of that type is Manifold's own.
-pub(super) fn is_meta(kind: &str) -> bool {
-    matches!(kind, "manifold" | "manifold-shim" | "multus" | "multus-shim")
 }

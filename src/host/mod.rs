@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod changes;
+pub mod conf_dir;
 mod device_info;
 pub mod directory;
 pub mod exec;
@@ -19,3 +20,4 @@ pub mod probe;
 mod socket_dir;
 pub mod sysfs;
 pub mod vf_registry;
+pub mod watch;

@@ -16,6 +16,7 @@ pub mod mark;
 pub mod note;
 pub mod port;
 pub mod resolve;
+pub mod runtime_conf;
 pub mod socket_place;
 pub mod step;
 pub mod vf;

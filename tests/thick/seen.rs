@@ -10,11 +10,16 @@ use serde_json::json;
 use crate::stage::{Stage, answer};
 
 fn metrics() -> String {
-    let mut stream = TcpStream::connect("127.0.0.1:9091").unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let (code, body) = answer(&mut stream);
+    let (code, body) = get("/metrics");
     assert_eq!(code, 200);
     body
+}
+
+fn get(path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect("127.0.0.1:9091").unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    answer(&mut stream)
 }
 
 fn stage() -> Stage {
@@ -43,7 +48,37 @@ fn calls_and_their_parts_are_counted() {
         "manifold_step_duration_seconds_count{phase=\"apply\",kind=\"plugin bridge\"} 1",
         "manifold_sandboxes 1",
         "manifold_spool 0",
+        "manifold_configuration_missing 0",
     ] {
+        assert!(text.contains(line), "no {line:?} in\n{text}");
+    }
+}
+
+#[test]
+fn a_probe_hears_over_the_address_of_the_metrics_what_is_missing() {
+    let mut stage = stage();
+    let first = stage.daemon();
+    assert_eq!((get("/readyz").0, get("/healthz").0, get("/other").0), (200, 200, 404));
+    drop(first);
+    fs::create_dir(stage.scene.path("net.d")).unwrap();
+    for key in ["cniConfigDir", "multusAutoconfigDir"] {
+        stage.daemon_conf[key] = json!(stage.scene.path("net.d"));
+    }
+    stage.daemon_conf["cniBinDir"] = json!("");
+    let _daemon = stage.daemon();
+
+    stage.await_that("it waits for a default network", || {
+        let (code, text) = get("/readyz");
+        code == 503 && text.contains("no configuration of a default network")
+    });
+
+    assert_eq!(get("/healthz").0, 200);
+    assert!(metrics().contains("manifold_configuration_missing 1"));
+    fs::write(stage.scene.path("net.d/10-x.conf"), r#"{"cniVersion":"1.0.0","name":"x","type":"bridge"}"#)
+        .unwrap();
+    stage.await_that("it is written", || get("/readyz").0 == 200);
+    let text = metrics();
+    for line in ["manifold_configuration_missing 0", "manifold_configuration_writes_total 1"] {
         assert!(text.contains(line), "no {line:?} in\n{text}");
     }
 }

@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::metrics::Metrics;
 use crate::front::context::{Context, Stopwatch};
+use crate::front::install::Keeper;
 use crate::host::exec::Turns;
 use crate::model::settings::DaemonSettings;
 
@@ -18,6 +19,8 @@ pub(super) struct Desk {
     pub(super) settings: DaemonSettings,
     /// What is counted.
     pub(super) metrics: Metrics,
+    /// Who keeps the runtime's configuration, if anybody does.
+    pub(super) keeper: Option<Arc<Keeper>>,
     places: Semaphore,
     turns: Arc<Turns>,
     waiting: AtomicUsize,
@@ -43,6 +46,7 @@ impl Desk {
             places: Semaphore::new(places),
             turns: Arc::new(Turns::new(settings.plugins)),
             metrics: Metrics::default(),
+            keeper: settings.installation.clone().map(|installation| Arc::new(Keeper::new(installation))),
             settings,
             waiting: AtomicUsize::new(0),
             working: AtomicUsize::new(0),
@@ -88,6 +92,14 @@ impl Desk {
     /// Whether nobody is let in any more.
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// Why a pod would not get its networks now, as far as the daemon knows; `None` if it would.
+    pub(super) fn trouble(&self) -> Option<String> {
+        if self.is_closing() {
+            return Some("stopping".to_owned());
+        }
+        self.keeper.as_ref().and_then(|keeper| keeper.trouble())
     }
 
     /// Lets nobody in any more.

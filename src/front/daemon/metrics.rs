@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use super::desk::Desk;
-use super::server::plain;
+use super::server::{plain, readiness};
 use crate::engine::ports::Journal;
 use crate::front::context::Lap;
 use crate::host::journal::FileJournal;
@@ -63,6 +63,7 @@ pub(super) struct Metrics {
     pub(super) tidied: Counter,
     pub(super) spooled_done: Counter,
     pub(super) spooled_failed: Counter,
+    pub(super) configured: Counter,
     gauges: Gauges,
 }
 
@@ -75,6 +76,7 @@ struct Gauges {
     spool: Gauge,
     vfs: Gauge,
     vfs_claimed: Gauge,
+    unconfigured: Gauge,
 }
 
 impl Default for Metrics {
@@ -89,6 +91,7 @@ impl Default for Metrics {
             tidied: Counter::default(),
             spooled_done: Counter::default(),
             spooled_failed: Counter::default(),
+            configured: Counter::default(),
             gauges: Gauges::default(),
         };
         metrics.register();
@@ -121,6 +124,16 @@ impl Metrics {
             "manifold_spool_failed",
             "Tries of DELs that were kept and failed",
             self.spooled_failed.clone(),
+        );
+        registry.register(
+            "manifold_configuration_writes",
+            "How often the runtime's configuration was written",
+            self.configured.clone(),
+        );
+        registry.register(
+            "manifold_configuration_missing",
+            "1 while the runtime's configuration is not as it should be",
+            gauges.unconfigured.clone(),
         );
         registry.register("manifold_calls_waiting", "Calls that wait for a place", gauges.waiting.clone());
         registry.register("manifold_calls_working", "Calls that are served now", gauges.working.clone());
@@ -167,6 +180,8 @@ impl Metrics {
         gauges.working.set(count(working));
         gauges.sandboxes.set(count(sandboxes));
         gauges.spool.set(count(entries("spool")));
+        let unconfigured = desk.keeper.as_ref().is_some_and(|keeper| keeper.trouble().is_some());
+        gauges.unconfigured.set(i64::from(unconfigured));
         gauges.vfs.set(count(virtual_functions()));
         gauges.vfs_claimed.set(count(claimed(&state.join("claims"))));
         let mut answer = String::new();
@@ -220,8 +235,12 @@ async fn connection(desk: Arc<Desk>, stream: TokioIo<tokio::net::TcpStream>) {
 }
 
 fn answer(desk: &Desk, path: &str) -> Response<Full<Bytes>> {
-    if path != "/metrics" {
-        return plain(StatusCode::NOT_FOUND, "");
+    match path {
+        "/metrics" => {}
+        // A kubelet probes no unix socket.
+        "/healthz" => return plain(StatusCode::OK, ""),
+        "/readyz" => return readiness(desk),
+        _ => return plain(StatusCode::NOT_FOUND, ""),
     }
     let mut answer = Response::new(Full::new(Bytes::from(desk.metrics.text(desk))));
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");

@@ -1,11 +1,12 @@
 //! `manifold daemon`: serves calls that come over a unix socket, with the engine that serves a process of its own.
 //!
-//! `server` takes requests, `desk` lets a bounded number of them work at a time, `call` serves one, `delegate` an
+//! `keep` writes the runtime's configuration and keeps it; `server` takes requests, `desk` lets a bounded number of them work at a time, `call` serves one, `delegate` an
 //! attachment of a running pod; `tidy` keeps the node clean beside them, `metrics` counts.
 
 mod call;
 mod delegate;
 mod desk;
+mod keep;
 mod metrics;
 mod server;
 mod tidy;
@@ -50,7 +51,7 @@ pub(super) fn run(config: &Path) -> Outcome<()> {
 }
 
 /// The configuration; a file that is not there has nothing in it.
-fn read(path: &Path) -> Outcome<Object> {
+pub(super) fn read(path: &Path) -> Outcome<Object> {
     let failed = |cause| {
         Fault::new(FaultKind::Io, format!("cannot read {path:?}"))
             .because(cause)

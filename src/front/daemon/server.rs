@@ -22,7 +22,7 @@ use tokio::time::{interval, timeout};
 
 use super::call::{self, Wanted};
 use super::desk::{Desk, Ended};
-use super::{metrics, tidy};
+use super::{keep, metrics, tidy};
 use crate::model::fault::{ErrorReply, Fault, FaultKind, Outcome};
 use crate::model::thick::{CNI, DELEGATE, MAX_REQUEST, SOCKET};
 
@@ -58,6 +58,7 @@ pub(super) async fn serve(desk: &Arc<Desk>) -> Outcome<()> {
     let mut door = Door::open(&desk.settings.socket_dir)?;
     metrics::serve(desk).await?;
     tidy::start(desk);
+    keep::start(desk);
     tracing::info!(socket = ?door.path, "serving");
     let mut look = interval(LOOK);
     let mut callers = JoinSet::new();
@@ -79,6 +80,7 @@ pub(super) async fn serve(desk: &Arc<Desk>) -> Outcome<()> {
     }
     let (waiting, working) = desk.crowd();
     tracing::info!(waiting, working, "stopping");
+    keep::stop(desk);
     // From here on callers find nobody, or hear 503, and wait for the next daemon; DELs are kept for it. Those who were
     // connected before hear it too: a connection that is reset would tell them nothing.
     desk.refuse();
@@ -166,10 +168,7 @@ async fn answer(desk: &Arc<Desk>, request: Request<Incoming>) -> Answer {
     let answer = match (wanted, path.as_str(), &method) {
         (Some(wanted), _, &Method::POST) => work(desk, wanted, request).await,
         (None, "/healthz", &Method::GET | &Method::POST) => plain(StatusCode::OK, ""),
-        (None, "/readyz", &Method::GET | &Method::POST) => match desk.is_closing() {
-            false => plain(StatusCode::OK, ""),
-            true => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-        },
+        (None, "/readyz", &Method::GET | &Method::POST) => readiness(desk),
         (Some(_), ..) | (None, "/healthz" | "/readyz", _) => {
             plain(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
         }
@@ -214,8 +213,16 @@ fn json(code: StatusCode, body: Vec<u8>) -> Answer {
     answer
 }
 
-pub(super) fn plain(code: StatusCode, text: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+/// Whether a pod would get its networks, as far as the daemon itself knows.
+pub(super) fn readiness(desk: &Desk) -> Answer {
+    match desk.trouble() {
+        None => plain(StatusCode::OK, ""),
+        Some(trouble) => plain(StatusCode::SERVICE_UNAVAILABLE, trouble),
+    }
+}
+
+pub(super) fn plain(code: StatusCode, text: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(text.into()));
     *answer.status_mut() = code;
     answer
 }

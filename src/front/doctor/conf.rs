@@ -1,6 +1,5 @@
 //! The configuration that a container runtime takes: the first of its directory by name.
 
-use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -9,14 +8,13 @@ use serde::Deserialize;
 use super::{Finding, bad, ok, warning};
 use crate::front::context::Context;
 use crate::front::serve;
+use crate::host::conf_dir;
 use crate::model::call::Call;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::settings::{Places, Settings};
+use crate::model::settings::{Places, Program, Settings};
 use crate::model::thick::{SOCKET, SOCKET_DIR};
-use crate::model::{FaultKind, Object, object};
-
-/// Longest configuration file looked into, in bytes.
-const MAX_CONF: u64 = object::MAX_BYTES as u64;
+use crate::model::{FaultKind, Object};
+use crate::plan::runtime_conf::first_plugin;
 
 /// A configuration, as its plugin gets it.
 pub(super) struct Conf {
@@ -56,31 +54,25 @@ impl Conf {
                 .because(cause)
                 .remedy("name the runtime's directory with --conf-dir")
         };
-        let names = fs::read_dir(dir).map_err(unreadable)?.filter_map(Result::ok).map(|entry| entry.path());
-        let is_conf = |path: &PathBuf| {
-            path.is_file()
-                && path.extension().is_some_and(|end| end == "conf" || end == "conflist" || end == "json")
-        };
-        let path = names.filter(is_conf).min().ok_or_else(|| {
+        let files = conf_dir::files(dir).map_err(unreadable)?;
+        let path = files.into_iter().next().ok_or_else(|| {
             Fault::new(FaultKind::Config, format!("there is no configuration in {dir:?}"))
-                .remedy("write one: README.md, \"Use it as a CNI plugin\", has an example")
+                .remedy("\"manifold install\" writes one, docs/operating.md tells how; or write it yourself")
         })?;
         Self::read(path.clone()).map_err(|fault| fault.while_doing(format!("{path:?}")))
     }
 
     fn read(path: PathBuf) -> Outcome<Self> {
         let io = |cause| Fault::new(FaultKind::Io, "cannot read it").because(cause);
-        if fs::metadata(&path).map_err(io)?.len() > MAX_CONF {
-            return Err(Fault::new(FaultKind::Decode, format!("it is longer than {MAX_CONF} bytes")));
-        }
-        let object = first_plugin(Object::parse(&fs::read(&path).map_err(io)?, "the configuration")?)?;
+        let text = conf_dir::read(&path).map_err(io)?;
+        let object = first_plugin(Object::parse(&text, "the configuration")?)?;
         let Keys { r#type: kind, name, daemonsocketdir } = object.decode("the configuration")?;
-        let part = match serve::is_meta(&kind) {
-            false => Part::Foreign,
-            true if kind.ends_with("-shim") => {
+        let part = match Program::named(&kind) {
+            None => Part::Foreign,
+            Some(program) if program.is_shim() => {
                 Part::Shim(daemonsocketdir.unwrap_or_else(|| SOCKET_DIR.into()).join(SOCKET))
             }
-            true => Part::Own(Box::new(Settings::read(&object, &name)?)),
+            Some(_) => Part::Own(Box::new(Settings::read(&object, &name)?)),
         };
         Ok(Self { path, kind, object, part })
     }
@@ -138,18 +130,4 @@ impl Conf {
             }
         })
     }
-}
-
-/// The configuration itself; of a list, that of its first plugin, as a runtime completes it.
-fn first_plugin(whole: Object) -> Outcome<Object> {
-    let Some(chain) = whole.find("plugins") else { return Ok(whole) };
-    let chain: Vec<Object> = serde_json::from_str(chain.get())
-        .map_err(|cause| Fault::new(FaultKind::Decode, "cannot read \"plugins\"").because(cause))?;
-    let mut first = chain.into_iter().next().unwrap_or_default();
-    for key in ["name", "cniVersion"] {
-        if let Some(value) = whole.find(key) {
-            first.set(key, value.to_owned());
-        }
-    }
-    Ok(first)
 }

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Logging, Places};
+use super::{Installation, Logging, Places};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::Object;
 use crate::model::thick::SOCKET_DIR;
 
 /// Keys that are about the daemon alone, or about the file it writes for the runtime: they are not laid over calls.
-const OWN: [&str; 20] = [
+const OWN: [&str; 24] = [
     "socketdir",
     "daemonsocketdir",
     "chrootdir",
@@ -24,6 +24,10 @@ const OWN: [&str; 20] = [
     "multusconfigfile",
     "multusautoconfigdir",
     "cniconfigdir",
+    "cniconfigname",
+    "cnibindir",
+    "cleanupconfigonexit",
+    "capabilities",
     "multusmastercni",
     "forcecniversion",
     "overridenetworkname",
@@ -55,6 +59,13 @@ pub struct DaemonSettings {
     pub logging: Logging,
     /// What is laid over the configuration of every call.
     pub overlay: Object,
+    /// What is written for the container runtime, if anything is; keys `multusConfigFile` and `multusAutoconfigDir`.
+    pub installation: Option<Installation>,
+}
+
+/// Whether a key (in any letter case) is about the daemon, or the file it writes, and not about calls.
+pub(super) fn is_own(key: &str) -> bool {
+    OWN.iter().any(|own| key.eq_ignore_ascii_case(own))
 }
 
 #[derive(Deserialize)]
@@ -91,7 +102,8 @@ impl DaemonSettings {
         }
         let address = keys.metricsaddress.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let mut overlay = object.clone();
-        overlay.retain(|key| !OWN.iter().any(|own| key.eq_ignore_ascii_case(own)));
+        overlay.retain(|key| !is_own(key));
+        let installation = Installation::is_asked_for(object)?.then(|| Installation::read(object));
         Ok(Self {
             socket_dir,
             calls: calls.transpose()?,
@@ -102,6 +114,7 @@ impl DaemonSettings {
             places: Places::read(object)?,
             logging: Logging::read(object)?,
             overlay,
+            installation: installation.transpose()?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The keys of Manifold's own configuration, beside those every CNI configuration has.
 
 mod daemon;
+mod install;
 mod logging;
 mod places;
 mod policy;
@@ -9,6 +10,7 @@ mod switches;
 use std::path::PathBuf;
 
 pub use daemon::DaemonSettings;
+pub use install::{CONF_DIR, Installation, Name, Program, Source};
 pub use logging::{Format, Level, LogFile, Logging};
 pub use places::{BIN_DIR, CACHE_DIR, DEVICE_INFO_DIR, KUBELET_DIR, NETWORKS_DIR, Places, STATE_DIR};
 pub use policy::Policy;
