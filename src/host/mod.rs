@@ -18,6 +18,8 @@ pub mod ovsdb;
 pub mod peer;
 pub mod probe;
 mod socket_dir;
+mod stream;
 pub mod sysfs;
 pub mod vf_registry;
+pub mod vpp;
 pub mod watch;

@@ -1,5 +1,7 @@
 //! The marks by which Manifold knows its own things, made of the owner's name alone.
 
+use std::path::Path;
+
 use crate::model::{ContainerId, MacAddr, Owner};
 
 /// FNV-1a, 64 bits: small, stable for ever, and good enough to tell the pods of one node apart.
@@ -32,6 +34,44 @@ pub fn condemned(group: u32) -> u32 {
 /// The name of an attachment's port of a switch.
 pub fn port_name(owner: &Owner) -> String {
     format!("vu{}", hexadecimal(&["port", owner.container.as_str(), owner.ifname.as_str()]))
+}
+
+/// The tag of an attachment's interface of VPP: whose it is, and which Manifold made it. VPP keeps 63 bytes, less than an
+/// owner's name may have.
+pub fn vpp_tag(state_dir: &Path, owner: &Owner) -> String {
+    format!("{}{}", vpp_owner(owner), vpp_maker(state_dir))
+}
+
+/// What the tag of any interface of an owner begins with, whichever Manifold made it.
+pub fn vpp_owner(owner: &Owner) -> String {
+    format!("manifold/{}/{}/", vpp_container(&owner.container), owner.ifname)
+}
+
+/// What the tag of any interface ends with that a Manifold with this directory of records made.
+pub fn vpp_maker(state_dir: &Path) -> String {
+    digest(&state_dir.to_string_lossy())
+}
+
+/// The tag of a bridge domain that a Manifold with this directory of records made.
+pub fn vpp_bridge(state_dir: &Path) -> String {
+    format!("manifold/{}", vpp_maker(state_dir))
+}
+
+/// The Ethernet address of VPP's own side of an attachment's interface, by which a memif is known before it has a tag.
+pub fn vpp_mac(owner: &Owner) -> MacAddr {
+    MacAddr::local(fnv1a(&["vpp mac", owner.container.as_str(), owner.ifname.as_str()]))
+}
+
+/// What stands for a container in a tag.
+pub fn vpp_container(container: &ContainerId) -> String {
+    format!("{:016x}", fnv1a(&["vpp", container.as_str()]))
+}
+
+/// The container that a tag stands for, if a Manifold with this directory of records made it.
+pub fn vpp_tagged<'a>(tag: &'a str, state_dir: &Path) -> Option<&'a str> {
+    let mut parts = tag.strip_prefix("manifold/")?.split('/');
+    let (container, _, maker) = (parts.next()?, parts.next()?, parts.next()?);
+    (maker == vpp_maker(state_dir) && parts.next().is_none()).then_some(container)
 }
 
 /// The name of an attachment's short link to the directory of its socket.
@@ -98,4 +138,29 @@ pub fn read_alias<'a>(text: &'a str, owner: &Owner) -> Aliased<'a> {
 /// The alias (`IFLA_IFALIAS`) for people who look at a link: `manifold:` and the owner, at most 255 bytes.
 pub fn alias(owner: &Owner) -> String {
     format!("{MARK}{owner}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_tag_fits_and_tells_whose_it_is() {
+        let owner = |id: &str, ifname: &str| Owner {
+            container: id.parse().unwrap(),
+            ifname: ifname.parse().unwrap(),
+        };
+        let (long, dir) = (owner(&"f0".repeat(32), "fifteen-bytes-x"), Path::new("/var/lib/cni/manifold"));
+        let tag = vpp_tag(dir, &long);
+
+        assert!(tag.len() <= 63, "{tag}");
+        assert!(tag.starts_with(&vpp_owner(&long)) && !tag.starts_with(&vpp_owner(&owner("f0", "net1"))));
+        assert_eq!(vpp_tagged(&tag, dir), Some(vpp_container(&long.container).as_str()));
+        assert_eq!(vpp_tagged(&tag, Path::new("/elsewhere")), None);
+        for other in
+            ["", "manifold/", "manifold/x/y", &format!("{tag}/z"), "somebody/x/y/z", &vpp_bridge(dir)]
+        {
+            assert_eq!(vpp_tagged(other, dir), None, "{other}");
+        }
+    }
 }

@@ -22,3 +22,4 @@ pub mod step;
 pub mod vf;
 pub mod vhost_user;
 pub mod virtual_link;
+pub mod vpp;

@@ -16,8 +16,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use session::{Deadline, Session};
+use session::Session;
 
+use crate::host::stream::Deadline;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::vhost_user::BridgeName;
 use crate::model::{FaultKind, Owner};

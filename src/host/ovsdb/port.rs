@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::change::{self, BRIDGE_GUARD, BridgeChange, NAME_GUARD, Predecessor, Vlans};
 use super::reply::{Refusal, Transacted};
-use super::session::{Deadline, Session};
+use super::session::Session;
 use super::value;
+use crate::host::stream::Deadline;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::vhost_user::BridgeName;
 use crate::model::{FaultKind, Owner};

@@ -1,18 +1,15 @@
 //! A connection to a database: requests out, replies and notices in (RFC 7047, section 4), each wait with an end.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use serde_json::{Value, json};
 
 use super::reply::{self, Transacted};
 use super::scan::Scanner;
+use crate::host::stream::{Deadline, dial};
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 
@@ -22,33 +19,6 @@ const MAX_MESSAGE: usize = 32 << 20;
 const READ: usize = 64 << 10;
 /// The database of a switch.
 const DATABASE: &str = "Open_vSwitch";
-/// How soon a full queue of connections is tried again, in milliseconds.
-const BACKLOG: u8 = 5;
-
-/// When a wait ends.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline {
-    at: Instant,
-    seconds: u32,
-}
-
-impl Deadline {
-    /// So many seconds from now.
-    pub(super) fn after(seconds: u32) -> Self {
-        Self { at: Instant::now() + Duration::from_secs(seconds.into()), seconds }
-    }
-
-    /// What is left, which is never nothing.
-    fn left(self) -> Option<Duration> {
-        let left = self.at.saturating_duration_since(Instant::now());
-        (left > Duration::ZERO).then_some(left)
-    }
-
-    /// A wait that ended here.
-    pub(super) fn missed(self, what: impl Into<String>) -> Fault {
-        Fault::new(FaultKind::TimedOut, format!("{} in {} s", what.into(), self.seconds))
-    }
-}
 
 /// A connection to a database.
 #[derive(Debug)]
@@ -294,27 +264,6 @@ impl Session {
     fn shown(&self) -> String {
         self.place.display().to_string()
     }
-}
-
-/// Connects, with an end: a plain `connect(2)` waits for ever where the queue of the one who listens is full.
-fn dial(place: &Path, deadline: Deadline) -> io::Result<UnixStream> {
-    let address = UnixAddr::new(place)?;
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    loop {
-        match connect(socket.as_raw_fd(), &address) {
-            Ok(()) => break,
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) if deadline.left().is_some() => {
-                poll(&mut [], PollTimeout::from(BACKLOG)).map(drop)?;
-            }
-            Err(Errno::EAGAIN) => return Err(ErrorKind::TimedOut.into()),
-            Err(cause) => return Err(cause.into()),
-        }
-    }
-    let stream = UnixStream::from(socket);
-    stream.set_nonblocking(false)?;
-    Ok(stream)
 }
 
 fn unreachable(place: &Path, deadline: Deadline, cause: io::Error) -> Fault {

@@ -16,7 +16,7 @@ pub use places::{BIN_DIR, CACHE_DIR, DEVICE_INFO_DIR, KUBELET_DIR, NETWORKS_DIR,
 pub use policy::Policy;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-pub use switches::{LINK_DIR, OVSDB_SOCKET, Request, Rule, Rules, Switches, plain};
+pub use switches::{LINK_DIR, OVSDB_SOCKET, Request, Rule, Rules, Switches, VPP_SOCKET, plain};
 
 use super::fault::{Fault, FaultKind, Outcome};
 use super::ids::NetworkName;

@@ -10,6 +10,8 @@ use crate::model::vhost_user::{Engine, PortVlans, vlan_id};
 
 /// Where Open vSwitch's database listens.
 pub const OVSDB_SOCKET: &str = "/var/run/openvswitch/db.sock";
+/// Where VPP takes requests.
+pub const VPP_SOCKET: &str = "/run/vpp/api.sock";
 /// Where short links to sockets' directories are.
 pub const LINK_DIR: &str = "/run/manifold/v";
 /// How long a switch may take, in seconds.
@@ -22,6 +24,9 @@ const MAX_LIST: usize = 1024;
 pub struct Switches {
     /// The socket of Open vSwitch's database; key `ovsdbSocket`.
     pub ovsdb: PathBuf,
+    /// The socket of VPP's API; key `vppSocket`.
+    #[serde(default = "vpp_socket")]
+    pub vpp: PathBuf,
     /// The directory of short links; key `linkDir`.
     pub link_dir: PathBuf,
     /// How long a switch may take to make or take down a port, in seconds; key `timeoutSeconds`.
@@ -30,8 +35,13 @@ pub struct Switches {
 
 impl Default for Switches {
     fn default() -> Self {
-        Self { ovsdb: OVSDB_SOCKET.into(), link_dir: LINK_DIR.into(), patience: PATIENCE }
+        Self { ovsdb: OVSDB_SOCKET.into(), vpp: vpp_socket(), link_dir: LINK_DIR.into(), patience: PATIENCE }
     }
+}
+
+/// Of records that were written before there was the key.
+fn vpp_socket() -> PathBuf {
+    VPP_SOCKET.into()
 }
 
 /// Who may ask for what; key `rules`. Without rules, everything but sockets that the switch makes is allowed.
@@ -74,6 +84,7 @@ pub struct Request<'a> {
 #[derive(Deserialize)]
 struct Keys {
     ovsdbsocket: Option<String>,
+    vppsocket: Option<String>,
     linkdir: Option<PathBuf>,
     timeoutseconds: Option<u32>,
 }
@@ -117,6 +128,7 @@ impl Switches {
         }
         let switches = Self {
             ovsdb: socket("ovsdbSocket", keys.ovsdbsocket, standard.ovsdb)?,
+            vpp: socket("vppSocket", keys.vppsocket, standard.vpp)?,
             link_dir: plain("linkDir", keys.linkdir.unwrap_or(standard.link_dir))?,
             patience,
         };
@@ -297,7 +309,7 @@ fn socket(key: &str, given: Option<String>, standard: PathBuf) -> Outcome<PathBu
     let path = text.strip_prefix("unix:").unwrap_or(&text);
     if ["tcp:", "ssl:", "ptcp:", "pssl:"].iter().any(|scheme| text.starts_with(scheme)) {
         return Err(Fault::new(FaultKind::Unsupported, format!("{key:?} is {:?}", cut(&text)))
-            .remedy("name a socket of this node, such as \"unix:/var/run/openvswitch/db.sock\""));
+            .remedy("name a socket of this node by its path"));
     }
     plain(key, path.into())
 }
@@ -351,13 +363,14 @@ mod tests {
     #[test]
     fn keys_have_defaults_and_sockets_are_of_this_node() {
         assert_eq!(read("{}").unwrap(), Default::default());
-        let text =
-            r#"{"VhostUser":{"ovsdbSocket":"unix:/run/ovs/db.sock","linkDir":"/run/x","timeoutSeconds":3}}"#;
+        let text = r#"{"VhostUser":{"ovsdbSocket":"unix:/run/ovs/db.sock","vppSocket":"/run/v.sock","linkDir":"/run/x","timeoutSeconds":3}}"#;
         let (switches, _) = read(text).unwrap();
         assert_eq!((switches.ovsdb, switches.patience), (PathBuf::from("/run/ovs/db.sock"), 3));
+        assert_eq!(switches.vpp, PathBuf::from("/run/v.sock"));
         for (text, kind) in [
             (r#"{"ovsdbSocket":"tcp:127.0.0.1:6640"}"#, FaultKind::Unsupported),
             (r#"{"ovsdbSocket":"db.sock"}"#, FaultKind::Config),
+            (r#"{"vppSocket":"api.sock"}"#, FaultKind::Config),
             (r#"{"linkDir":"/run/../etc"}"#, FaultKind::Config),
             (r#"{"timeoutSeconds":0}"#, FaultKind::Config),
             (r#"{"rules":{}}"#, FaultKind::Decode),
