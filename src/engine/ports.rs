@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
-use crate::model::device::PodDevices;
+use crate::model::device::{PodDevices, PublishedDevice};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Definition, Event, Pod, PodName};
 use crate::model::{Attachment, CniResult, ContainerId, IfName, NetnsPath, Network, Owner, PluginConf};
@@ -130,6 +130,13 @@ pub trait Cluster {
     /// The API server could not be asked.
     fn definition(&self, namespace: &str, name: &str) -> Outcome<Option<Definition>>;
 
+    /// What a driver of Dynamic Resource Allocation publishes of its devices on the pod's node. Devices that are not said
+    /// to be of a resource are left out.
+    ///
+    /// # Errors
+    /// The API server could not be asked, or knows no such devices.
+    fn published(&self, pod: &PodName, driver: &str) -> Outcome<Vec<PublishedDevice>>;
+
     /// Writes the pod's `network-status` annotation, if the pod is still the one named. A pod that is gone is no error.
     ///
     /// # Errors
@@ -145,7 +152,7 @@ pub trait Cluster {
 
 /// Knows which devices a pod was given.
 pub trait Devices {
-    /// The devices of a pod.
+    /// The devices of a pod, and those of its claims, by the names that their drivers have for them.
     ///
     /// # Errors
     /// Nobody could tell.

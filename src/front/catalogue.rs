@@ -13,7 +13,8 @@ use crate::plan::resolve::Named;
 
 /// The networks of a call.
 pub(super) struct Catalogue<'a> {
-    cluster: Option<&'a dyn Cluster>,
+    /// The cluster they are of, if there is one.
+    pub(super) cluster: Option<&'a dyn Cluster>,
     files: Directory,
     /// The configuration they are for.
     pub(super) settings: &'a Settings,

@@ -60,8 +60,17 @@ pub(super) fn wish(asker: &Asker<'_>, config: &Config, catalogue: &Catalogue<'_>
         auxiliary: auxiliary(settings)?,
         shared: shared(&config.runtime_config),
     };
-    if let Some((pod, devices)) = asker.devices.filter(|_| devices::needed(&wish)) {
-        devices::hand_out(&mut wish, &devices.of_pod(pod)?)?;
+    if let Some((pod, kubelet)) = asker.devices.filter(|_| devices::needed(&wish)) {
+        let mut given = kubelet.of_pod(pod)?;
+        // An account that may not ask for devices of claims is no matter to pods that need none.
+        for driver in given.drivers() {
+            let Some(cluster) = catalogue.cluster else { break };
+            if devices::suffice(&wish, &given) {
+                break;
+            }
+            given.learn(&driver, &cluster.published(pod, &driver)?);
+        }
+        devices::hand_out(&mut wish, &given)?;
     }
     Ok(wish)
 }

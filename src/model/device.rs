@@ -1,5 +1,8 @@
 //! Devices that the kubelet gave a pod: which there are, and in what order they are handed to its networks.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, FaultKind};
@@ -79,19 +82,75 @@ pub struct Portion {
     pub shown: Option<Vec<DeviceId>>,
 }
 
+impl Portion {
+    /// Adds devices to the portion of a container and a resource, which is made if there is none.
+    pub fn add(
+        portions: &mut Vec<Self>,
+        container: &str,
+        resource: &ResourceName,
+        devices: impl IntoIterator<Item = DeviceId>,
+    ) {
+        let same = |one: &&mut Self| one.container == container && one.resource == *resource;
+        match portions.iter_mut().find(same) {
+            Some(portion) => portion.devices.extend(devices),
+            None => portions.push(Self {
+                container: container.to_owned(),
+                resource: resource.clone(),
+                devices: devices.into_iter().collect(),
+                shown: None,
+            }),
+        }
+    }
+}
+
+/// A device that a container has of a claim (Dynamic Resource Allocation), by its driver's name for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedDevice {
+    /// The container's name.
+    pub container: String,
+    /// The driver.
+    pub driver: String,
+    /// The driver's pool it is of.
+    pub pool: String,
+    /// Its name in the pool.
+    pub device: String,
+}
+
+impl fmt::Display for ClaimedDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.driver, self.pool, self.device)
+    }
+}
+
+/// What a driver publishes of a device that can be a network's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedDevice {
+    /// The driver's pool it is of.
+    pub pool: String,
+    /// Its name in the pool.
+    pub device: String,
+    /// The resource that networks name.
+    pub resource: ResourceName,
+    /// The name by which plugins know it.
+    pub id: DeviceId,
+}
+
 /// All devices of a pod, as its kubelet tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PodDevices(Vec<Allotment>);
+pub struct PodDevices {
+    allotments: Vec<Allotment>,
+    claimed: Vec<ClaimedDevice>,
+}
 
 impl PodDevices {
     /// Adds devices behind those that are there already. One that is told twice, as for each of its NUMA nodes, counts
     /// once.
     pub fn add(&mut self, resource: &ResourceName, devices: impl IntoIterator<Item = DeviceId>) {
-        let at = self.0.iter().position(|held| held.resource == *resource).unwrap_or_else(|| {
-            self.0.push(Allotment { resource: resource.clone(), devices: Vec::new() });
-            self.0.len() - 1
+        let at = self.allotments.iter().position(|held| held.resource == *resource).unwrap_or_else(|| {
+            self.allotments.push(Allotment { resource: resource.clone(), devices: Vec::new() });
+            self.allotments.len() - 1
         });
-        let Some(held) = self.0.get_mut(at) else { return };
+        let Some(held) = self.allotments.get_mut(at) else { return };
         for device in devices {
             if !held.devices.contains(&device) {
                 held.devices.push(device);
@@ -103,6 +162,42 @@ impl PodDevices {
     /// shown, else that of the devices' names: the same at every try.
     pub fn of(portions: Vec<Portion>) -> Self {
         let mut all = Self::default();
+        all.add_portions(portions);
+        all
+    }
+
+    /// The same devices, and those of its claims, of which no resource is known yet.
+    #[must_use]
+    pub fn with_claimed(self, claimed: Vec<ClaimedDevice>) -> Self {
+        Self { claimed, ..self }
+    }
+
+    /// The devices of its claims of which no resource is known.
+    pub fn claimed(&self) -> &[ClaimedDevice] {
+        &self.claimed
+    }
+
+    /// Whose devices these are.
+    pub fn drivers(&self) -> Vec<String> {
+        let drivers: BTreeSet<&String> = self.claimed.iter().map(|device| &device.driver).collect();
+        drivers.into_iter().cloned().collect()
+    }
+
+    /// Adds the devices of its claims that a driver publishes as some of a resource, in the order of [`PodDevices::of`].
+    pub fn learn(&mut self, driver: &str, published: &[PublishedDevice]) {
+        let mut portions: Vec<Portion> = Vec::new();
+        self.claimed.retain(|claimed| {
+            let same = |one: &&PublishedDevice| (&one.pool, &one.device) == (&claimed.pool, &claimed.device);
+            let Some(known) = published.iter().find(same).filter(|_| claimed.driver == driver) else {
+                return true;
+            };
+            Portion::add(&mut portions, &claimed.container, &known.resource, [known.id.clone()]);
+            false
+        });
+        self.add_portions(portions);
+    }
+
+    fn add_portions(&mut self, portions: Vec<Portion>) {
         for Portion { resource, mut devices, shown, .. } in portions {
             devices.sort_unstable();
             devices.dedup();
@@ -112,19 +207,21 @@ impl PodDevices {
                 sorted == devices
             };
             let ordered = shown.filter(same);
-            all.add(&resource, ordered.unwrap_or(devices));
+            self.add(&resource, ordered.unwrap_or(devices));
         }
-        all
     }
 
     /// The devices of a resource, in order.
     pub fn devices(&self, resource: &ResourceName) -> &[DeviceId] {
-        self.0.iter().find(|held| held.resource == *resource).map_or(&[], |held| held.devices.as_slice())
+        self.allotments
+            .iter()
+            .find(|held| held.resource == *resource)
+            .map_or(&[], |held| held.devices.as_slice())
     }
 
     /// All of them.
     pub fn all(&self) -> &[Allotment] {
-        &self.0
+        &self.allotments
     }
 }
 
@@ -164,6 +261,37 @@ mod tests {
         ]);
 
         assert_eq!(all.devices(&resource), ids(&["5", "3", "1", "9", "7", "8"]));
+    }
+
+    #[test]
+    fn devices_of_claims_count_once_their_driver_says_what_they_are() {
+        let resource: ResourceName = "intel.com/vf".parse().unwrap();
+        let claimed = |container: &str, driver: &str, device: &str| ClaimedDevice {
+            container: container.to_owned(),
+            driver: driver.to_owned(),
+            pool: "node".to_owned(),
+            device: device.to_owned(),
+        };
+        let published = |device: &str, id: &str| PublishedDevice {
+            pool: "node".to_owned(),
+            device: device.to_owned(),
+            resource: resource.clone(),
+            id: id.parse().unwrap(),
+        };
+        let mut all = PodDevices::default().with_claimed(vec![
+            claimed("second", "nic", "d3"),
+            claimed("second", "nic", "d2"),
+            claimed("first", "nic", "d1"),
+            claimed("first", "gpu", "d1"),
+        ]);
+        all.add(&resource, ["0".parse().unwrap()]);
+
+        assert_eq!(all.drivers(), ["gpu", "nic"]);
+        all.learn("nic", &[published("d1", "1"), published("d2", "2"), published("d3", "3")]);
+
+        let ids: Vec<&str> = all.devices(&resource).iter().map(DeviceId::as_str).collect();
+        assert_eq!(ids, ["0", "2", "3", "1"]);
+        assert_eq!(all.claimed(), [claimed("first", "gpu", "d1")]);
     }
 
     #[test]

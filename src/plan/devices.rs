@@ -8,11 +8,26 @@ use crate::model::FaultKind;
 use crate::model::device::{Device, PodDevices, ResourceName};
 use crate::model::fault::{Fault, Outcome};
 
+/// What to do, besides, about devices of claims that cannot be handed out.
+const CLAIMS: &str = "; those of claims count if \"kubeconfig\" is set, and their driver publishes the attributes \
+    \"k8s.cni.cncf.io/resourceName\" and \"k8s.cni.cncf.io/deviceID\"";
+
 /// Whether any network of the wish needs a device of the kubelet's.
 pub fn needed(wish: &Wish) -> bool {
     let first = wish.default.iter().map(|first| &first.named);
     let selected = wish.selected.iter().map(|(_, named)| named);
     first.chain(&wish.always).chain(selected).any(|named| named.resource.is_some())
+}
+
+/// Whether there are as many devices of each resource as networks that name it.
+pub fn suffice(wish: &Wish, devices: &PodDevices) -> bool {
+    let first = wish.default.iter().map(|first| &first.named);
+    let selected = wish.selected.iter().map(|(_, named)| named);
+    let named: Vec<&ResourceName> =
+        first.chain(&wish.always).chain(selected).filter_map(|named| named.resource.as_ref()).collect();
+    named.iter().all(|resource| {
+        named.iter().filter(|other| *other == resource).count() <= devices.devices(resource).len()
+    })
 }
 
 /// Gives each network that names a resource the next device of it.
@@ -40,7 +55,11 @@ fn too_few(named: &Named, resource: &ResourceName, before: usize, devices: &PodD
         let ids: Vec<&str> = held.devices.iter().map(|id| id.as_str()).collect();
         format!("{} [{}]", held.resource, ids.join(" "))
     });
-    let seen: Vec<String> = seen.collect();
+    let mut seen: Vec<String> = seen.collect();
+    if !devices.claimed().is_empty() {
+        let claimed: Vec<String> = devices.claimed().iter().map(ToString::to_string).collect();
+        seen.push(format!("claimed devices of no known resource [{}]", claimed.join(" ")));
+    }
     let seen = if seen.is_empty() { "no device at all".to_owned() } else { seen.join(", ") };
     let what = format!(
         "network {:?} needs device {} of {:?}, but the kubelet gave the pod {seen}",
@@ -48,8 +67,9 @@ fn too_few(named: &Named, resource: &ResourceName, before: usize, devices: &PodD
         before + 1,
         resource.as_str()
     );
+    let claims = if devices.claimed().is_empty() { "" } else { CLAIMS };
     Fault::new(FaultKind::Absent, what).remedy(format!(
-        "request as many {:?} in the pod's resources as it selects networks with that resource",
+        "request as many {:?} in the pod's resources as it selects networks with that resource{claims}",
         resource.as_str()
     ))
 }
@@ -57,6 +77,7 @@ fn too_few(named: &Named, resource: &ResourceName, before: usize, devices: &PodD
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::device::ClaimedDevice;
     use crate::model::{Network, Object, selection};
     use crate::plan::resolve::First;
 
@@ -115,6 +136,32 @@ mod tests {
             fault.to_string(),
             "network \"ns/n1\" needs device 2 of \"a/x\", but the kubelet gave the pod a/x [1], b/z [7 8]"
         );
+    }
+
+    #[test]
+    fn devices_suffice_if_there_is_one_for_each_network() {
+        let wish = wish(Some("a/x"), &[Some("a/y"), None, Some("a/x")]);
+
+        assert!(suffice(&wish, &devices(&[("a/x", &["1", "2"]), ("a/y", &["8"])])));
+        assert!(!suffice(&wish, &devices(&[("a/x", &["1"]), ("a/y", &["8", "9"])])));
+        assert!(!suffice(&wish, &PodDevices::default()));
+    }
+
+    #[test]
+    fn claimed_devices_that_no_network_can_have_are_told() {
+        let mut wish = wish(None, &[Some("a/x")]);
+        let gpu = ClaimedDevice {
+            container: "c".into(),
+            driver: "gpu.example.com".into(),
+            pool: "node".into(),
+            device: "gpu-0".into(),
+        };
+
+        let fault = hand_out(&mut wish, &PodDevices::default().with_claimed(vec![gpu])).unwrap_err();
+
+        let told = "claimed devices of no known resource [gpu.example.com/node/gpu-0]";
+        assert!(fault.to_string().ends_with(told), "{fault}");
+        assert!(fault.advice().unwrap().contains("k8s.cni.cncf.io/deviceID"), "{fault:?}");
     }
 
     #[test]

@@ -128,3 +128,35 @@ fn a_kubelet_that_refuses_is_quoted_whatever_its_checkpoint_says() {
     assert_eq!(fault.kind(), FaultKind::TryLater);
     assert!(fault.to_string().contains("the disk is on fire"), "{fault}");
 }
+
+#[test]
+fn devices_of_claims_are_told_beside_those_of_device_plugins() {
+    let kubelet = Kubelet::start(("shop", "till"), Get::Answers);
+    kubelet.claim(
+        "second",
+        "nics",
+        &[("nic.example.com", "node", "vf-1", &["example.com/vf=u1-vf-1", "odd"])],
+    );
+    kubelet.claim("first", "gpus", &[("gpu.example.com", "pool", "gpu-0", &[])]);
+
+    let told = Asked::new(kubelet.root()).of_pod(&pod()).unwrap();
+
+    let claimed: Vec<_> = told.claimed().iter().map(|c| (c.container.as_str(), c.to_string())).collect();
+    let (gpu, nic) = ("gpu.example.com/pool/gpu-0".to_owned(), "nic.example.com/node/vf-1".to_owned());
+    assert_eq!(claimed, [("first", gpu), ("second", nic)]);
+    let vfs = "intel.com/vf 0000:03:02.1,0000:03:02.5,0000:03:02.3";
+    assert_eq!(
+        devices(&told),
+        [vfs, "intel.com/other x", "nics u1-vf-1"],
+        "a claim is a resource of its name"
+    );
+}
+
+#[test]
+fn claims_are_told_by_old_kubelets_and_are_in_no_checkpoint() {
+    let kubelet = Kubelet::start(("shop", "till"), Get::Unimplemented);
+    kubelet.claim("first", "nics", &[("nic.example.com", "node", "vf-1", &[])]);
+    kubelet.checkpoint(r#"{"Data":{"PodDeviceEntries":null}}"#);
+
+    assert_eq!(Asked::new(kubelet.root()).of_pod(&pod()).unwrap().claimed().len(), 1);
+}

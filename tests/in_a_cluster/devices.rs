@@ -147,3 +147,98 @@ file=$(printf %s "$conf" | sed -n 's/.*"CNIDeviceInfoFile":"\([^"]*\)".*/\1/p')
     stage.call("DEL").result();
     assert_eq!(stage.device_files(), 0);
 }
+
+/// A claim of the pod's with one device of each of two drivers, and what these publish of it.
+fn claim_devices(stage: &Stage, kubelet: &Kubelet) {
+    kubelet.claim("first", "gpus", &[("gpu.example.com", "node", "gpu-0", &["example.com/gpu=0"])]);
+    let nic = |name: &'static str| ("nic.example.com", "node", name, &[][..]);
+    kubelet.claim("first", "nics", &[nic("vf-b"), nic("vf-a"), nic("vf-x")]);
+    let attributes = |id: &str| {
+        json!({"k8s.cni.cncf.io/deviceID": {"string": id}, "k8s.cni.cncf.io/resourceName": {"string": "vf.dra"},
+            "numaNode": {"int": 0}})
+    };
+    let device = |name: &str, id: &str| json!({"name": name, "attributes": attributes(id)});
+    let slice = |node: &str, driver: &str, generation: u32, devices: Value| {
+        json!({"nodeName": node, "driver": driver, "devices": devices,
+            "pool": {"name": "node", "generation": generation, "resourceSliceCount": 1}})
+    };
+    let nics = json!([device("vf-a", "0000:05:00.1"), device("vf-b", "0000:05:00.2"), {"name": "vf-x"}]);
+    let put = |name: &str, spec| stage.server.put_slice(name, &spec);
+    put("now", slice("node", "nic.example.com", 2, nics));
+    put("before", slice("node", "nic.example.com", 1, json!([device("vf-a", "0000:09:00.1")])));
+    put("elsewhere", slice("other", "nic.example.com", 2, json!([device("vf-a", "0000:07:00.1")])));
+    put("gpus", slice("node", "gpu.example.com", 1, json!([{"name": "gpu-0"}])));
+    let conf = json!({"cniVersion": "1.0.0", "type": "spy", "capabilities": {"deviceID": true}});
+    let resource = json!({"k8s.v1.cni.cncf.io/resourceName": "vf.dra"});
+    stage.server.put_definition("ns/claimed", &conf.to_string(), &resource);
+}
+
+#[test]
+fn a_network_gets_a_device_of_the_pods_claims() {
+    let (stage, kubelet) = stage("claimed,fast,claimed");
+    claim_devices(&stage, &kubelet);
+
+    stage.call("ADD").result();
+
+    let given = |ifname: &str| stage.told("ADD", ifname)["deviceID"].clone();
+    assert_eq!((given("net1"), given("net3")), (json!("0000:05:00.1"), json!("0000:05:00.2")));
+    assert_eq!(given("net2"), "0000:03:02.1", "of the device plugin");
+    let asked = stage.server.asked();
+    let count = |words: &str| asked.iter().filter(|line| line.contains(words)).count();
+    assert_eq!((count("resourceslices"), count("spec.driver%3Dnic.example.com")), (2, 1), "{asked:?}");
+    stage.call("DEL").result();
+    stage.assert_empty();
+}
+
+#[test]
+fn a_pod_that_needs_no_claimed_device_asks_for_none() {
+    let (stage, kubelet) = stage("fast");
+    claim_devices(&stage, &kubelet);
+
+    stage.call("ADD").result();
+
+    let asked = stage.server.asked();
+    assert!(!asked.iter().any(|line| line.contains("resourceslices")), "{asked:?}");
+}
+
+#[test]
+fn a_claim_is_a_resource_of_its_name() {
+    let (stage, kubelet) = stage("gpu");
+    claim_devices(&stage, &kubelet);
+    let resource = json!({"k8s.v1.cni.cncf.io/resourceName": "gpus"});
+    let conf = json!({"cniVersion": "1.0.0", "type": "spy"});
+    stage.server.put_definition("ns/gpu", &conf.to_string(), &resource);
+
+    stage.call("ADD").result();
+
+    assert_eq!(stage.told("ADD", "net1")["deviceID"], "0");
+}
+
+#[test]
+fn claimed_devices_that_cannot_be_given_are_told() {
+    let (stage, kubelet) = stage("claimed,claimed,claimed");
+    claim_devices(&stage, &kubelet);
+
+    let (code, message, details) = stage.call("ADD").error();
+
+    let seen = "vf.dra [0000:05:00.1 0000:05:00.2], claimed devices of no known resource \
+                [gpu.example.com/node/gpu-0 nic.example.com/node/vf-x]";
+    assert!(code == 100 && message.ends_with(seen), "{message}");
+    assert!(details.contains("k8s.cni.cncf.io/deviceID"), "{details}");
+    stage.assert_empty();
+}
+
+#[test]
+fn an_api_server_that_cannot_tell_of_claimed_devices_is_quoted() {
+    let (stage, kubelet) = stage("claimed");
+    claim_devices(&stage, &kubelet);
+    stage.server.let_go_wrong(Method::GET, "resourceslices", Mishap::Code(403));
+    let (code, message, details) = stage.call("ADD").error();
+    assert_eq!((code, details.contains("RBAC")), (107, true), "{message}: {details}");
+    assert!(message.contains("list the devices of driver \"gpu.example.com\""), "{message}");
+
+    stage.server.let_go_wrong(Method::GET, "resourceslices", Mishap::Code(404));
+    let (code, message, _) = stage.call("ADD").error();
+    assert!(code == 100 && message.contains("resource.k8s.io/v1"), "{message}");
+    stage.assert_empty();
+}

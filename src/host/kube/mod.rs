@@ -8,6 +8,7 @@ mod access;
 mod failure;
 mod line;
 mod objects;
+mod slices;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use line::Budget;
 
 use crate::engine::ports::Cluster;
 use crate::model::FaultKind;
+use crate::model::device::PublishedDevice;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Definition, Event, Pod, PodName};
 use access::Access;
@@ -42,6 +44,8 @@ pub struct KubeCluster {
     line: Line,
     pods: Known<Pod>,
     definitions: Known<Definition>,
+    /// The nodes of pods.
+    nodes: Known<String>,
 }
 
 /// What the API server said, by namespace and name; `None` where it has nothing.
@@ -81,7 +85,7 @@ impl KubeCluster {
 
     fn through(access: Access, budget: Budget) -> Outcome<Self> {
         let line = Line::open(access, budget)?;
-        Ok(Self { line, pods: Mutex::default(), definitions: Mutex::default() })
+        Ok(Self { line, pods: Mutex::default(), definitions: Mutex::default(), nodes: Mutex::default() })
     }
 
     /// The pod, asked for now.
@@ -182,6 +186,10 @@ impl Cluster for KubeCluster {
         let definition = self.line.found(&ask)?.map(decode).transpose()?;
         remember(&self.definitions, namespace, name, definition.clone());
         Ok(definition)
+    }
+
+    fn published(&self, pod: &PodName, driver: &str) -> Outcome<Vec<PublishedDevice>> {
+        self.slices(pod, driver)
     }
 
     fn publish(&self, pod: &PodName, status: &str) -> Outcome<()> {

@@ -12,8 +12,8 @@ use tonic::{Code, Status};
 use tower::service_fn;
 
 use super::api::pod_resources_lister_client::PodResourcesListerClient;
-use super::api::{GetPodResourcesRequest, ListPodResourcesRequest, PodResources};
-use crate::model::device::Portion;
+use super::api::{DynamicResource, GetPodResourcesRequest, ListPodResourcesRequest, PodResources};
+use crate::model::device::{ClaimedDevice, DeviceId, Portion, ResourceName};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::pod::PodName;
 
@@ -26,10 +26,20 @@ const MAX_ANSWER: usize = 16 << 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The devices of a pod by container, containers in their order.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Those of device plugins. A claim stands beside them as a resource of its name, whose devices are those of the
+    /// container runtime (CDI): so networks may name a claim.
+    pub(super) portions: Vec<Portion>,
+    /// Those of claims, by their drivers' names.
+    pub(super) claimed: Vec<ClaimedDevice>,
+}
+
+/// What the kubelet tells of a pod.
 ///
 /// # Errors
 /// [`FaultKind::Absent`]: nobody listens there. Others: the kubelet refused, or did not answer in time.
-pub(super) fn portions(socket: &Path, pod: &PodName) -> Outcome<Vec<Portion>> {
+pub(super) fn told(socket: &Path, pod: &PodName) -> Outcome<Told> {
     let failed = |kind: FaultKind| {
         Fault::new(kind, format!("cannot ask the kubelet at {socket:?}"))
             .remedy("start the kubelet, or correct \"kubeletDir\"")
@@ -103,23 +113,32 @@ async fn once(
 }
 
 /// Devices whose names cannot be one are passed over: no network could be given them.
-fn of_containers(pod: PodResources) -> Vec<Portion> {
-    let mut portions: Vec<Portion> = Vec::new();
+fn of_containers(pod: PodResources) -> Told {
+    let mut all = Told::default();
     for container in pod.containers {
         for told in container.devices {
             let Ok(resource) = told.resource_name.parse() else { continue };
             let devices = told.device_ids.iter().filter_map(|id| id.parse().ok());
-            let same = |one: &&mut Portion| one.container == container.name && one.resource == resource;
-            match portions.iter_mut().find(same) {
-                Some(portion) => portion.devices.extend(devices),
-                None => portions.push(Portion {
-                    container: container.name.clone(),
-                    devices: devices.collect(),
-                    resource,
-                    shown: None,
-                }),
-            }
+            Portion::add(&mut all.portions, &container.name, &resource, devices);
         }
+        container.dynamic_resources.into_iter().for_each(|claim| of_claim(&mut all, &container.name, claim));
     }
-    portions
+    all
+}
+
+fn of_claim(all: &mut Told, container: &str, claim: DynamicResource) {
+    let resource: Option<ResourceName> = claim.claim_name.parse().ok();
+    for told in claim.claim_resources {
+        let names = told.cdi_devices.iter().filter_map(|device| device.name.split_once('='));
+        let devices: Vec<DeviceId> = names.filter_map(|(_, name)| name.parse().ok()).collect();
+        if let Some(resource) = resource.as_ref().filter(|_| !devices.is_empty()) {
+            Portion::add(&mut all.portions, container, resource, devices);
+        }
+        all.claimed.push(ClaimedDevice {
+            container: container.to_owned(),
+            driver: told.driver_name,
+            pool: told.pool_name,
+            device: told.device_name,
+        });
+    }
 }

@@ -167,6 +167,15 @@ impl ApiServer {
         self.state().put((definitions(namespace), name.to_owned()), definition);
     }
 
+    /// Puts a slice of a driver's devices on a node there: each device is a name and its attributes, which are texts.
+    pub(crate) fn put_slice(&self, slice: &str, spec: &Value) {
+        let slice_object = json!({
+            "apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice", "metadata": {"name": slice}, "spec": spec,
+        });
+        self.state()
+            .put(("/apis/resource.k8s.io/v1/resourceslices".to_owned(), slice.to_owned()), slice_object);
+    }
+
     /// Takes the `spec` from a network definition.
     pub(crate) fn strip_spec(&self, network: &str) {
         let (namespace, name) = split(network);

@@ -74,10 +74,11 @@ impl State {
         let path = path.strip_suffix("/status").unwrap_or(path);
         let (place, name) = path.rsplit_once('/').unwrap_or((path, ""));
         let key = (place.to_owned(), name.to_owned());
-        let collection = ["pods", "events", "network-attachment-definitions"].contains(&name);
+        let collection =
+            ["pods", "events", "network-attachment-definitions", "resourceslices"].contains(&name);
         match asked.method {
             Method::GET if collection && query.contains("watch=") => self.watch(path, query),
-            Method::GET if collection => self.list(path),
+            Method::GET if collection => self.list(path, query),
             Method::GET => self.get(&key, asked),
             Method::POST => self.post(path, &asked.body),
             Method::PATCH => self.patch(key, asked),
@@ -93,9 +94,16 @@ impl State {
         }
     }
 
-    fn list(&self, place: &str) -> Answer {
-        let items: Vec<&Value> =
-            self.objects.iter().filter(|((at, _), _)| at == place).map(|(_, object)| object).collect();
+    fn list(&self, place: &str, query: &str) -> Answer {
+        let selector = query.split('&').find_map(|part| part.strip_prefix("fieldSelector="));
+        let selector = selector.unwrap_or_default().replace("%3D", "=").replace("%2C", ",");
+        let fits = |object: &Value| {
+            selector.split(',').filter_map(|field| field.split_once('=')).all(|(field, value)| {
+                object.pointer(&format!("/{}", field.replace('.', "/"))) == Some(&json!(value))
+            })
+        };
+        let here = self.objects.iter().filter(|((at, _), _)| at == place).map(|(_, object)| object);
+        let items: Vec<&Value> = here.filter(|object| fits(object)).collect();
         let metadata = json!({"resourceVersion": self.version.to_string()});
         whole(
             200,

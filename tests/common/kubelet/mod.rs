@@ -26,8 +26,8 @@ use tonic::{Request, Response, Status};
 
 use self::server::pod_resources_lister_server::{PodResourcesLister, PodResourcesListerServer};
 use self::server::{
-    ContainerDevices, ContainerResources, GetPodResourcesRequest, GetPodResourcesResponse,
-    ListPodResourcesRequest, ListPodResourcesResponse, PodResources,
+    CdiDevice, ClaimResource, ContainerDevices, ContainerResources, DynamicResource, GetPodResourcesRequest,
+    GetPodResourcesResponse, ListPodResourcesRequest, ListPodResourcesResponse, PodResources,
 };
 
 /// How it answers when it is asked for one pod.
@@ -49,6 +49,7 @@ struct State {
     get: Get,
     asked: Mutex<Vec<&'static str>>,
     crowd: Mutex<usize>,
+    claims: Mutex<Vec<(&'static str, DynamicResource)>>,
 }
 
 /// A kubelet in a folder of its own, until it is dropped.
@@ -66,7 +67,13 @@ impl Kubelet {
         for folder in ["pod-resources", "device-plugins"] {
             std::fs::create_dir(root.path().join(folder)).unwrap();
         }
-        let state = Arc::new(State { pod, get, asked: Mutex::default(), crowd: Mutex::default() });
+        let state = Arc::new(State {
+            pod,
+            get,
+            asked: Mutex::default(),
+            crowd: Mutex::default(),
+            claims: Mutex::default(),
+        });
         let (stop, stopped) = oneshot::channel::<()>();
         let listener = std::os::unix::net::UnixListener::bind(root.path().join("pod-resources/kubelet.sock"));
         let (listener, served) = (listener.unwrap(), Service(Arc::clone(&state)));
@@ -92,6 +99,27 @@ impl Kubelet {
         *self.state.crowd.lock().unwrap() = pods;
     }
 
+    /// Lets a container have these devices of a claim, each by its driver, pool, name and CDI names.
+    pub(crate) fn claim(
+        &self,
+        container: &'static str,
+        claim: &str,
+        devices: &[(&str, &str, &str, &[&str])],
+    ) {
+        let device = |(driver, pool, device, cdi): &(&str, &str, &str, &[&str])| ClaimResource {
+            cdi_devices: cdi.iter().map(|name| CdiDevice { name: (*name).to_owned() }).collect(),
+            driver_name: (*driver).to_owned(),
+            pool_name: (*pool).to_owned(),
+            device_name: (*device).to_owned(),
+        };
+        let claim = DynamicResource {
+            claim_name: claim.to_owned(),
+            claim_namespace: self.state.pod.0.to_owned(),
+            claim_resources: devices.iter().map(device).collect(),
+        };
+        self.state.claims.lock().unwrap().push((container, claim));
+    }
+
     pub(crate) fn checkpoint(&self, text: &str) {
         std::fs::write(self.root().join("device-plugins/kubelet_internal_checkpoint"), text).unwrap();
     }
@@ -114,13 +142,22 @@ async fn serve(listener: std::os::unix::net::UnixListener, served: Service, stop
 struct Service(Arc<State>);
 
 /// A pod of two containers; each device is told for itself, one of them for two NUMA nodes.
-fn with_devices((namespace, name): (&str, &str)) -> PodResources {
+fn with_devices(state: &State) -> PodResources {
+    let (namespace, name) = state.pod;
+    let claims = state.claims.lock().unwrap();
     let device = |resource: &str, id: &str| ContainerDevices {
         resource_name: resource.to_owned(),
         device_ids: vec![id.to_owned()],
     };
-    let container =
-        |name: &str, devices: Vec<ContainerDevices>| ContainerResources { name: name.into(), devices };
+    let container = |name: &str, devices: Vec<ContainerDevices>| ContainerResources {
+        name: name.into(),
+        devices,
+        dynamic_resources: claims
+            .iter()
+            .filter(|(of, _)| *of == name)
+            .map(|(_, claim)| claim.clone())
+            .collect(),
+    };
     let first = vec![
         device("intel.com/vf", "0000:03:02.5"),
         device("intel.com/vf", "0000:03:02.1"),
@@ -147,8 +184,8 @@ impl PodResourcesLister for Service {
             return Err(Status::internal("the disk is on fire"));
         }
         let crowd = *state.crowd.lock().unwrap();
-        let other = |n: usize| PodResources { name: format!("pod-{n}"), ..with_devices(state.pod) };
-        let pod_resources = (0..crowd).map(other).chain([with_devices(state.pod)]).collect();
+        let other = |n: usize| PodResources { name: format!("pod-{n}"), ..with_devices(state) };
+        let pod_resources = (0..crowd).map(other).chain([with_devices(state)]).collect();
         Ok(Response::new(ListPodResourcesResponse { pod_resources }))
     }
 
@@ -169,7 +206,7 @@ impl PodResourcesLister for Service {
             Get::BusyTwice if times <= 2 => Err(Status::resource_exhausted("rejected by rate limit")),
             Get::Answers | Get::BusyTwice => {
                 let GetPodResourcesRequest { pod_name, pod_namespace } = request.into_inner();
-                let found = Some(with_devices(state.pod))
+                let found = Some(with_devices(state))
                     .filter(|pod| (&pod.name, &pod.namespace) == (&pod_name, &pod_namespace));
                 match found {
                     Some(_) => Ok(Response::new(GetPodResourcesResponse { pod_resources: found })),

@@ -33,6 +33,9 @@ pub struct ContainerResources {
     pub name: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub devices: ::prost::alloc::vec::Vec<ContainerDevices>,
+    /// Kubelets before 1.34 do not tell them, or not unless it is switched on.
+    #[prost(message, repeated, tag = "5")]
+    pub dynamic_resources: ::prost::alloc::vec::Vec<DynamicResource>,
 }
 /// One device, told once for each of its NUMA nodes; in no particular order.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -41,6 +44,34 @@ pub struct ContainerDevices {
     pub resource_name: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "2")]
     pub device_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What the container has of a claim of Dynamic Resource Allocation.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DynamicResource {
+    #[prost(string, tag = "2")]
+    pub claim_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub claim_namespace: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "4")]
+    pub claim_resources: ::prost::alloc::vec::Vec<ClaimResource>,
+}
+/// One device of a claim, by its driver's name for it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ClaimResource {
+    #[prost(message, repeated, tag = "1")]
+    pub cdi_devices: ::prost::alloc::vec::Vec<CdiDevice>,
+    #[prost(string, tag = "2")]
+    pub driver_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub pool_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub device_name: ::prost::alloc::string::String,
+}
+/// A device as a container runtime knows it: "vendor.com/class=name".
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CdiDevice {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
 }
 /// Generated server implementations.
 pub mod pod_resources_lister_server {
