@@ -1,4 +1,5 @@
-//! What the program Manifold stands in for left of a sandbox: found in its caches, and taken down by a DEL.
+//! What others left of a sandbox, found in their caches, and taken down by a DEL: the program Manifold stands in for, and
+//! the runtime, which attached the sandbox by another plugin before it called Manifold.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use crate::host::cache::{CachedResult, ResultCache};
 use crate::host::peer::{Delegate, Sandboxes};
 use crate::model::call::Leaving;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::settings::Places;
+use crate::model::settings::{Places, Program, RUNTIME_CACHE_DIR};
 use crate::model::{Attachment, IfName, Network, NetworkName, Object, Owner, Role};
 
 /// A sandbox that goes, of which another program may have attached a part.
@@ -24,6 +25,8 @@ pub(super) struct Inheritance<'a> {
 #[derive(Default)]
 struct Found {
     all: Vec<Inherited>,
+    /// Those of them that the runtime's own cache told of.
+    of_runtime: Vec<(Owner, NetworkName)>,
     unreadable: Vec<Fault>,
 }
 
@@ -38,6 +41,9 @@ impl Inheritance<'_> {
         let (sandboxes, results) = (Sandboxes::new(cache_dir), ResultCache::new(cache_dir));
         let Some(found) = self.find(&sandboxes, &results)? else { return Ok(()) };
         inherit::take_down(&self.machine.node(), container, found.all)?;
+        // The runtime forgets only what it calls by the name that its configuration has now.
+        let of_runtime = ResultCache::new(Path::new(RUNTIME_CACHE_DIR));
+        found.of_runtime.iter().try_for_each(|(owner, name)| of_runtime.remove(owner, name))?;
         if found.unreadable.is_empty() {
             return sandboxes.forget(container);
         }
@@ -51,7 +57,12 @@ impl Inheritance<'_> {
         let mut found = Found::default();
         match sandboxes.read(&self.leaving.owner.container) {
             Ok(None) if self.known => return Ok(None),
-            Ok(None) => self.add_cached(results, &mut found)?,
+            Ok(None) => {
+                self.add_cached(results, &mut found)?;
+                if found.all.is_empty() {
+                    self.add_of_runtime(&mut found)?;
+                }
+            }
             Ok(Some(sandbox)) => {
                 for (place, delegate) in sandbox.delegates.into_iter().enumerate() {
                     match delegate.and_then(|delegate| self.inherited(place, delegate, results)) {
@@ -107,6 +118,24 @@ impl Inheritance<'_> {
         Ok(())
     }
 
+    /// Adds what the runtime attached by another plugin, before it called Manifold. What it attached by Manifold is on
+    /// record, or was taken down.
+    fn add_of_runtime(&self, found: &mut Found) -> Outcome<()> {
+        let results = ResultCache::new(Path::new(RUNTIME_CACHE_DIR));
+        let listed = results.of_container(&self.leaving.owner.container)?;
+        for (owner, name) in listed.into_iter().filter(|(owner, _)| *owner == self.leaving.owner) {
+            match self.cached(&results, owner.clone(), &name) {
+                Ok(Some(inherited)) if !calls_manifold(&inherited.attachment.network) => {
+                    found.all.push(inherited);
+                    found.of_runtime.push((owner, name));
+                }
+                Ok(_) => {}
+                Err(fault) => found.unreadable.push(fault),
+            }
+        }
+        Ok(())
+    }
+
     fn cached(&self, results: &ResultCache, owner: Owner, name: &NetworkName) -> Outcome<Option<Inherited>> {
         let Some(cached) = results.get(&owner, name)? else { return Ok(None) };
         let network = Network::parse(&cached.config, Some(name.as_str()))?;
@@ -145,6 +174,11 @@ impl Inheritance<'_> {
     fn owner(&self, ifname: IfName) -> Owner {
         Owner { container: self.leaving.owner.container.clone(), ifname }
     }
+}
+
+/// Whether a runtime that attaches to a network calls Manifold, or the program it stands in for.
+fn calls_manifold(network: &Network) -> bool {
+    network.plugins.first().is_some_and(|plugin| Program::named(plugin.kind().as_str()).is_some())
 }
 
 /// The network as the cached result has it, if that tells more: some releases of that program keep only the keys that

@@ -12,12 +12,8 @@ use crate::scene::{PLUGINS, Scene};
 
 /// Writes what containerd and Manifold are configured with.
 pub(crate) fn lay_out(scene: &Scene, mut manifold: Value) {
-    let (bin, conf) = (scene.path("bin"), scene.path("conf"));
-    fs::create_dir(&bin).unwrap();
-    fs::create_dir(&conf).unwrap();
-    for plugin in names_in(Path::new(PLUGINS)) {
-        symlink(Path::new(PLUGINS).join(&plugin), bin.join(&plugin)).unwrap();
-    }
+    make_directories(scene);
+    let bin = scene.path("bin");
     let calls = scene.path("calls");
     let script = format!(
         "echo \"$CNI_COMMAND $CNI_NETNS\" >>{}\nexec {}",
@@ -33,8 +29,25 @@ pub(crate) fn lay_out(scene: &Scene, mut manifold: Value) {
         manifold["capabilities"] = json!({"io.kubernetes.cri.pod-annotations": true, "portMappings": true});
     }
     let list = json!({"cniVersion": "1.0.0", "name": "cluster", "plugins": [manifold]});
-    fs::write(conf.join("10-cluster.conflist"), list.to_string()).unwrap();
+    fs::write(scene.path("conf/10-cluster.conflist"), list.to_string()).unwrap();
     fs::write(scene.path("containerd.toml"), containerd_conf(scene)).unwrap();
+}
+
+/// Writes what containerd is configured with, and another plugin that makes its pods' only network.
+pub(crate) fn lay_out_primary(scene: &Scene, primary: &Value) {
+    make_directories(scene);
+    fs::write(scene.path("conf/10-primary.conflist"), primary.to_string()).unwrap();
+    fs::write(scene.path("containerd.toml"), containerd_conf(scene)).unwrap();
+}
+
+/// The directories of configurations and of plugins, with the reference plugins in it.
+fn make_directories(scene: &Scene) {
+    let (bin, conf) = (scene.path("bin"), scene.path("conf"));
+    fs::create_dir(&bin).unwrap();
+    fs::create_dir(conf).unwrap();
+    for plugin in names_in(Path::new(PLUGINS)) {
+        symlink(Path::new(PLUGINS).join(&plugin), bin.join(&plugin)).unwrap();
+    }
 }
 
 /// Writes a shell script that can be run.

@@ -24,6 +24,7 @@ mod cgroup;
 mod cluster;
 mod configuration;
 mod image;
+mod installed;
 mod killed;
 mod pods;
 mod protocol;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::cell::{Cell, PATH, names_in, only_child};
 use crate::cgroup::Cgroup;
-use crate::configuration::{lay_out, write_script};
+use crate::configuration::{lay_out, lay_out_primary, write_script};
 use crate::cri::image_service_client::ImageServiceClient;
 use crate::cri::runtime_service_client::RuntimeServiceClient;
 use crate::cri::{
@@ -48,6 +48,16 @@ impl Runtime {
     /// Starts the runtime on this scene, with this configuration of Manifold's (see [`Scene::conf`]).
     pub(crate) fn start(scene: Scene, manifold: Value) -> Self {
         lay_out(&scene, manifold);
+        Self::start_as_laid_out(scene)
+    }
+
+    /// Starts the runtime on this scene, with another plugin's network alone.
+    pub(crate) fn start_with_primary(scene: Scene, primary: &Value) -> Self {
+        lay_out_primary(&scene, primary);
+        Self::start_as_laid_out(scene)
+    }
+
+    fn start_as_laid_out(scene: Scene) -> Self {
         let cell = Cell::open();
         let containerd = start_containerd(&scene, &cell);
         let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -186,6 +196,13 @@ impl Runtime {
         words.extend(running.map(|(_, number)| number.to_string()));
         assert!(words.len() > 1, "no plugin is running");
         assert!(self.cell.command("kill").args(words).status().unwrap().success());
+    }
+
+    /// The program, to be run where the runtime runs.
+    pub(crate) fn manifold(&self, words: &[&str]) -> Command {
+        let mut command = self.cell.command(env!("CARGO_BIN_EXE_manifold"));
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
     }
 
     /// Puts a plugin, as a script, beside the others.

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 pub use daemon::DaemonSettings;
 pub use install::{CONF_DIR, Installation, Name, Program, Source};
 pub use logging::{Format, Level, LogFile, Logging};
-pub use places::{BIN_DIR, CACHE_DIR, DEVICE_INFO_DIR, KUBELET_DIR, NETWORKS_DIR, Places, STATE_DIR};
+pub use places::{
+    BIN_DIR, CACHE_DIR, DEVICE_INFO_DIR, KUBELET_DIR, NETWORKS_DIR, Places, RUNTIME_CACHE_DIR, STATE_DIR,
+};
 pub use policy::Policy;
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -13,6 +13,8 @@ pub const BIN_DIR: &str = "/opt/cni/bin";
 pub const NETWORKS_DIR: &str = "/etc/cni/multus/net.d";
 /// Where results of plugins are kept, as the reference library does.
 pub const CACHE_DIR: &str = "/var/lib/cni/multus";
+/// Where container runtimes keep the results of the plugins they call, as the reference library does by itself.
+pub const RUNTIME_CACHE_DIR: &str = "/var/lib/cni";
 /// Where records are kept.
 pub const STATE_DIR: &str = "/var/lib/cni/manifold";
 /// Where device plugins and CNI plugins leave what is known of devices (Device Information Specification, section 3).
