@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::host::exec::Turns;
+use crate::host::kube::Tried;
 
 /// What a call shares, and where it tells how long its parts took.
 #[derive(Clone, Default)]
@@ -16,12 +17,15 @@ pub(super) struct Context {
 
 /// How long the parts of a call took.
 #[derive(Debug, Default)]
-pub(super) struct Stopwatch(Mutex<Vec<Lap>>);
+pub(super) struct Stopwatch {
+    laps: Mutex<Vec<Lap>>,
+    tries: Mutex<Vec<Tried>>,
+}
 
 /// One part of a call.
 #[derive(Debug, Clone)]
 pub(super) struct Lap {
-    /// What was done: `survey`, `apply`, `revert`, `check`.
+    /// What was done: `survey`, `apply`, `revert`, `check`; in the log also `ask`.
     pub(super) phase: &'static str,
     /// On what: a kind of link or step, or a plugin.
     pub(super) kind: String,
@@ -29,13 +33,30 @@ pub(super) struct Lap {
     pub(super) took: Duration,
 }
 
+impl Lap {
+    /// A try of a request to the API server, as the log has it.
+    pub(super) fn asked(tried: &Tried) -> Self {
+        Self { phase: "ask", kind: format!("{} {}", tried.verb, tried.resource), took: tried.took }
+    }
+}
+
 impl Stopwatch {
     pub(super) fn note(&self, lap: Lap) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lap);
+        self.laps.lock().unwrap_or_else(PoisonError::into_inner).push(lap);
+    }
+
+    /// Notes a try of a request to the API server.
+    pub(super) fn tried(&self, tried: Tried) {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner).push(tried);
     }
 
     /// All laps so far.
     pub(super) fn laps(&self) -> Vec<Lap> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.laps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All tries of requests to the API server so far.
+    pub(super) fn tries(&self) -> Vec<Tried> {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::context::Context;
+use super::context::{Context, Stopwatch};
 use super::timed::Timed;
 use crate::engine::Node;
 use crate::engine::ports::{Cluster, Hands, Journal, Probe};
@@ -33,6 +33,7 @@ pub(super) struct Machine {
     hands: Box<dyn Hands>,
     /// The journal, for doors that only read.
     pub(super) journal: FileJournal,
+    stopwatch: Option<Arc<Stopwatch>>,
 }
 
 impl Machine {
@@ -48,15 +49,29 @@ impl Machine {
             HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins)).with_switches(Rc::clone(&switches));
         let hands = HostHands::new(sockets, plugins, &places.cache_dir).with_switches(Rc::clone(&switches));
         let journal = FileJournal::new(&places.state_dir);
-        match &context.stopwatch {
-            None => Self { switches, probe: Box::new(probe), hands: Box::new(hands), journal },
-            Some(watch) => Self {
-                switches,
-                probe: Box::new(Timed::new(probe, Arc::clone(watch))),
-                hands: Box::new(Timed::new(hands, Arc::clone(watch))),
-                journal,
-            },
-        }
+        let stopwatch = context.stopwatch.clone();
+        let (probe, hands): (Box<dyn Probe>, Box<dyn Hands>) = match &stopwatch {
+            None => (Box::new(probe), Box::new(hands)),
+            Some(watch) => (
+                Box::new(Timed::new(probe, Arc::clone(watch))),
+                Box::new(Timed::new(hands, Arc::clone(watch))),
+            ),
+        };
+        Self { switches, probe, hands, journal, stopwatch }
+    }
+
+    /// The cluster of a call: that of the kubeconfig, else of the account the program runs under, else none.
+    ///
+    /// # Errors
+    /// A kubeconfig is named and cannot be used.
+    pub(super) fn cluster(&self, kubeconfig: Option<&Path>) -> Outcome<Option<Box<dyn Cluster>>> {
+        let cluster = match (kubeconfig, account()) {
+            (Some(path), _) => KubeCluster::from_kubeconfig(path, BUDGET)?,
+            (None, Some(account)) => KubeCluster::in_cluster(&account, BUDGET)?,
+            (None, None) => return Ok(None),
+        };
+        let Some(watch) = self.stopwatch.clone() else { return Ok(Some(Box::new(cluster))) };
+        Ok(Some(Box::new(cluster.telling(Arc::new(move |tried| watch.tried(tried))))))
     }
 
     /// Whether anything of a sandbox is on record.
@@ -73,20 +88,6 @@ impl Machine {
 /// How long a call may wait for the cluster: all its requests together, and each of them, which is tried once at least.
 /// A busy API server is survived, and the runtime, which waits minutes, gets an answer.
 const BUDGET: Budget = Budget { whole: Duration::from_secs(30), one_try: Duration::from_secs(10) };
-
-/// The cluster of a call: that of the kubeconfig, else of the account the program runs under, else none.
-///
-/// # Errors
-/// A kubeconfig is named and cannot be used.
-pub(super) fn cluster(kubeconfig: Option<&Path>) -> Outcome<Option<Box<dyn Cluster>>> {
-    if let Some(path) = kubeconfig {
-        return Ok(Some(Box::new(KubeCluster::from_kubeconfig(path, BUDGET)?)));
-    }
-    match account() {
-        Some(account) => Ok(Some(Box::new(KubeCluster::in_cluster(&account, BUDGET)?))),
-        None => Ok(None),
-    }
-}
 
 /// The service account of the pod this program runs in, if it runs in one.
 #[allow(clippy::disallowed_methods, reason = "doors read the environment")]

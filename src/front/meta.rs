@@ -27,7 +27,8 @@ use crate::plan::resolve::{self, resolve};
 pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outcome<Vec<u8>> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
     readiness::wait(settings.readiness_file.as_deref())?;
-    let cluster = super::machine::cluster(settings.kubeconfig.as_deref())?;
+    let machine = Machine::new(&settings.places, &config.plugin_dirs, context);
+    let cluster = machine.cluster(settings.kubeconfig.as_deref())?;
     let cluster = cluster.as_deref();
     let pod = match pod::find(config, &sandbox.args, cluster)? {
         Found::Missing => return dialect::write(&pod::no_result(sandbox), config.version),
@@ -39,7 +40,6 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outc
     let ground = Ground { settings: &settings, config, cluster, kubelet: Some(&kubelet) };
     let asked = ground.attachments(&Target::of(sandbox), pod.as_ref());
     let attachments = asked.inspect_err(|fault| publisher.refused(fault))?;
-    let machine = Machine::new(&settings.places, &config.plugin_dirs, context);
     let made = add::add(&machine.node(), attachments).inspect_err(|fault| publisher.failed(fault))?;
     super::log::attached(&made);
     let answer = made.iter().find(|a| a.attachment.role == Role::Default).map(|a| &a.result);
@@ -74,7 +74,7 @@ pub(super) fn del(leaving: &Leaving, config: &Config, context: &Context) -> Outc
 }
 
 fn del_with(machine: &Machine, leaving: &Leaving, config: &Config) -> Outcome<()> {
-    let configured = || as_configured(leaving, config).unwrap_or_default();
+    let configured = || as_configured(machine, leaving, config).unwrap_or_default();
     let detach = del::Detach {
         container: &leaving.owner.container,
         scope: Scope::Own,
@@ -86,9 +86,9 @@ fn del_with(machine: &Machine, leaving: &Leaving, config: &Config) -> Outcome<()
 }
 
 /// The attachments as today's configuration would make them, for want of their records.
-fn as_configured(leaving: &Leaving, config: &Config) -> Outcome<Vec<Attachment>> {
+fn as_configured(machine: &Machine, leaving: &Leaving, config: &Config) -> Outcome<Vec<Attachment>> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
-    let cluster = super::machine::cluster(settings.kubeconfig.as_deref())?;
+    let cluster = machine.cluster(settings.kubeconfig.as_deref())?;
     let pod = match pod::find(config, &leaving.args, cluster.as_deref()) {
         Ok(Found::Pod(pod)) => Some(pod),
         Ok(Found::Missing | Found::Unnamed) | Err(_) => None,
@@ -107,8 +107,8 @@ pub(super) fn check(sandbox: &Sandbox, config: &Config, context: &Context) -> Ou
 
 pub(super) fn gc(config: &Config, valid: &[Owner], context: &Context) -> Outcome<()> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
-    let (networks, unknown) = of_every_pod(&settings)?;
     let machine = Machine::new(&settings.places, &config.plugin_dirs, context);
+    let (networks, unknown) = of_every_pod(&machine, &settings)?;
     let swept = gc::gc(&machine.node(), &Scope::Own, gc::Valid::Listed(valid), &networks);
     let orphans = orphans(&machine, &settings, valid);
     let faults = swept.err().into_iter().chain(orphans.err()).chain(unknown);
@@ -127,11 +127,11 @@ fn orphans(machine: &Machine, settings: &Settings, valid: &[Owner]) -> Outcome<(
 }
 
 /// The networks that every pod gets, and why some are not known: that keeps nothing from being collected.
-fn of_every_pod(settings: &Settings) -> Outcome<(Vec<Network>, Vec<Fault>)> {
+fn of_every_pod(machine: &Machine, settings: &Settings) -> Outcome<(Vec<Network>, Vec<Fault>)> {
     let Some(first) = &settings.cluster_network else {
         return Ok((settings.delegates.clone(), Vec::new()));
     };
-    let cluster = super::machine::cluster(settings.kubeconfig.as_deref())?;
+    let cluster = machine.cluster(settings.kubeconfig.as_deref())?;
     let catalogue = Catalogue::new(settings, cluster.as_deref());
     let (mut networks, mut unknown) = (Vec::new(), Vec::new());
     for value in std::iter::once(first).chain(&settings.default_networks) {
@@ -146,7 +146,8 @@ fn of_every_pod(settings: &Settings) -> Outcome<(Vec<Network>, Vec<Fault>)> {
 pub(super) fn status(config: &Config, context: &Context) -> Outcome<()> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
     readiness::look(settings.readiness_file.as_deref())?;
-    let cluster = super::machine::cluster(settings.kubeconfig.as_deref())?;
+    let machine = Machine::new(&settings.places, &config.plugin_dirs, context);
+    let cluster = machine.cluster(settings.kubeconfig.as_deref())?;
     // A sandbox of our own: STATUS is not to wait for another that is being worked on.
     let owner =
         Owner { container: format!("status-{}", nix::unistd::gettid()).parse()?, ifname: "eth0".parse()? };
@@ -155,11 +156,7 @@ pub(super) fn status(config: &Config, context: &Context) -> Outcome<()> {
     let attachments = ground.attachments(&target, None).map_err(|fault| {
         if fault.kind() == FaultKind::Absent { fault.recast(FaultKind::Unavailable) } else { fault }
     })?;
-    status::status(
-        &Machine::new(&settings.places, &config.plugin_dirs, context).node(),
-        attachments,
-        &owner.container,
-    )
+    status::status(&machine.node(), attachments, &owner.container)
 }
 
 /// The types, as JSON, under which the peer is configured.

@@ -20,6 +20,7 @@ mod objects;
 mod patience;
 mod stand_in;
 mod status;
+mod told;
 
 use std::path::Path;
 use std::time::Duration;

@@ -10,6 +10,8 @@
     reason = "a test may panic, and starts programs"
 )]
 
+#[path = "../common/api_server/mod.rs"]
+mod api_server;
 mod calls;
 #[path = "../common/mod.rs"]
 mod common;

@@ -5,8 +5,10 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 
+use http::Method;
 use serde_json::json;
 
+use crate::api_server::{ApiServer, Mishap};
 use crate::stage::{Stage, answer};
 
 fn metrics() -> String {
@@ -54,6 +56,38 @@ fn calls_and_their_parts_are_counted() {
     }
 }
 
+/// A cluster in which the pod is, to which the first connection breaks off.
+fn cluster(stage: &mut Stage) -> ApiServer {
+    let server = ApiServer::start();
+    server.put_pod("ns/p", "u", &json!({}));
+    server.let_go_wrong(Method::GET, "/pods/p", Mishap::Reset);
+    stage.conf["kubeconfig"] = json!(server.kubeconfig());
+    server
+}
+
+#[test]
+fn requests_to_the_api_server_are_counted() {
+    let mut stage = stage();
+    let server = cluster(&mut stage);
+    server.let_go_wrong(Method::POST, "/events", Mishap::Code(403));
+    let daemon = stage.daemon();
+
+    stage.call("ADD", "pod-1", &stage.pod()).result();
+
+    let text = metrics();
+    for line in [
+        "manifold_api_requests_total{verb=\"get\",resource=\"pods\",code=\"200\"} 1",
+        "manifold_api_requests_total{verb=\"patch\",resource=\"pods/status\",code=\"200\"} 1",
+        "manifold_api_requests_total{verb=\"create\",resource=\"events\",code=\"201\"} 1",
+        "manifold_api_requests_total{verb=\"create\",resource=\"events\",code=\"403\"} 1",
+        "manifold_api_errors_total{verb=\"get\",resource=\"pods\",reason=\"connection\"} 1",
+        "manifold_api_request_duration_seconds_count{verb=\"get\",resource=\"pods\"} 2",
+    ] {
+        assert!(text.contains(line), "no {line:?} in\n{text}");
+    }
+    assert!(daemon.log().contains("ask get pods "), "{}", daemon.log());
+}
+
 #[test]
 fn a_probe_hears_over_the_address_of_the_metrics_what_is_missing() {
     let mut stage = stage();
@@ -88,7 +122,8 @@ fn the_dashboard_shows_what_is_counted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dashboard = fs::read_to_string(root.join("deployments/grafana/manifold.json")).unwrap();
     let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
-    let stage = stage();
+    let mut stage = stage();
+    let _server = cluster(&mut stage);
     let _daemon = stage.daemon();
     stage.call("ADD", "pod-1", &stage.pod()).result();
     let text = metrics();

@@ -80,7 +80,8 @@ impl Stage {
     /// Starts a call through the shim.
     pub(crate) fn begin(&self, verb: &str, container: &str, pod: &Pod) -> Child {
         let call = Call { verb, container, ifname: "eth0", netns: pod.path().as_str() };
-        let command = self.scene.command(env!("CARGO_BIN_EXE_manifold-shim"), &call);
+        let mut command = self.scene.command(env!("CARGO_BIN_EXE_manifold-shim"), &call);
+        command.env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=ns;K8S_POD_NAME=p");
         scene::start(command, self.conf.to_string().as_bytes())
     }
 

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::delegate;
 use super::desk::Desk;
-use crate::front::context::Context;
+use crate::front::context::{Context, Lap};
 use crate::front::log::{self, Caller};
 use crate::front::serve;
 use crate::model::call::{Call, Command, Request};
@@ -58,9 +58,12 @@ fn answered(
     let _call = log::call(&caller).entered();
     let context = desk.context();
     let reply = job(&context).map_err(|fault| fault.to_reply());
-    let laps = context.stopwatch.as_ref().map(|watch| watch.laps()).unwrap_or_default();
+    let watch = context.stopwatch.unwrap_or_default();
+    let (mut laps, tries) = (watch.laps(), watch.tries());
     desk.metrics.served(&caller.command, reply.as_ref().err().map(|error| error.code), began.elapsed());
     desk.metrics.laps(&laps);
+    desk.metrics.api.count(&tries);
+    laps.extend(tries.iter().map(Lap::asked));
     log::laps(&laps);
     log::done(&caller.command, reply.as_ref().err(), began.elapsed());
     reply

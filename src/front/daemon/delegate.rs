@@ -10,7 +10,7 @@ use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, status};
 use crate::front::context::Context;
 use crate::front::log;
-use crate::front::machine::{self, Machine};
+use crate::front::machine::Machine;
 use crate::front::publish::Publisher;
 use crate::front::sockets::Offer;
 use crate::model::args::CniArgs;
@@ -123,7 +123,7 @@ impl Asked {
         let made = add::add(&machine.node(), vec![self.attachment(machine)?])?;
         log::attached(&made);
         // The caller writes the pod's status; the event is ours, and a courtesy.
-        let cluster = machine::cluster(desk.settings.kubeconfig.as_deref());
+        let cluster = machine.cluster(desk.settings.kubeconfig.as_deref());
         if let (Some(name), Ok(Some(cluster))) = (PodName::of(&self.args), cluster) {
             let pod = Pod { name, annotations: Default::default() };
             Publisher::new(Some(cluster.as_ref()), Some(&pod)).added(&made);

@@ -1,5 +1,7 @@
 //! What is counted, for Prometheus: served over HTTP on the address of the configuration, loopback unless told otherwise.
 
+mod api;
+
 use std::convert::Infallible;
 use std::fs;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use self::api::ApiMetrics;
 use super::desk::Desk;
 use super::server::{plain, readiness};
 use crate::engine::ports::Journal;
@@ -60,6 +63,7 @@ pub(super) struct Metrics {
     served: Family<Served, Counter>,
     took: Family<Command, Histogram>,
     parts: Family<Part, Histogram>,
+    pub(super) api: ApiMetrics,
     pub(super) tidied: Counter,
     pub(super) spooled_done: Counter,
     pub(super) spooled_failed: Counter,
@@ -88,6 +92,7 @@ impl Default for Metrics {
             served: Family::default(),
             took: Family::new_with_constructor(histogram),
             parts: Family::new_with_constructor(histogram),
+            api: ApiMetrics::default(),
             tidied: Counter::default(),
             spooled_done: Counter::default(),
             spooled_failed: Counter::default(),
@@ -101,7 +106,8 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&mut self) {
-        let Self { registry, asked, served, took, parts, gauges, .. } = self;
+        let Self { registry, asked, served, took, parts, api, gauges, .. } = self;
+        api.register(registry);
         registry.register("multus_server_request", "Requests on the socket", asked.clone());
         registry.register(
             "manifold_calls",

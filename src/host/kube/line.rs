@@ -19,6 +19,7 @@ use tracing::subscriber::NoSubscriber;
 
 use super::access::Access;
 use super::failure::{Act, Failure};
+use super::tried::{Teller, Tried};
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 
@@ -39,8 +40,8 @@ pub struct Budget {
 /// A request.
 pub(super) struct Ask {
     act: String,
-    method: Method,
-    path: String,
+    pub(super) method: Method,
+    pub(super) path: String,
     accept: &'static str,
     content: Option<(&'static str, Vec<u8>)>,
 }
@@ -64,6 +65,8 @@ pub(super) struct Line {
     server: String,
     budget: Budget,
     left: Mutex<Duration>,
+    /// Who is told of each try.
+    pub(super) teller: Option<Teller>,
 }
 
 /// Runs what is asynchronous on the calling thread.
@@ -112,6 +115,7 @@ impl Line {
             server,
             budget,
             left: Mutex::new(budget.whole),
+            teller: None,
         })
     }
 
@@ -162,7 +166,12 @@ impl Line {
         let mut pauses = pauses()?;
         loop {
             let limit = self.budget.one_try.min(deadline.saturating_duration_since(Instant::now()));
-            let (cause, asked_for) = match timeout(limit, self.once(ask)).await {
+            let began = Instant::now();
+            let tried = timeout(limit, self.once(ask)).await;
+            if let Some(tell) = &self.teller {
+                tell(Tried::of(ask, &tried, began.elapsed()));
+            }
+            let (cause, asked_for) = match tried {
                 Ok(Ok(answer)) if !answer.is_busy() => return Ok(answer),
                 Ok(Ok(answer)) => (answer.words().into(), answer.pause),
                 Ok(Err(Failure::Passing(cause))) => (cause, None),

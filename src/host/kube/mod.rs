@@ -10,6 +10,7 @@ mod line;
 mod objects;
 mod slices;
 mod tls;
+mod tried;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,6 +21,7 @@ use k8s_openapi::jiff::Timestamp;
 
 pub use access::ServiceAccount;
 pub use line::Budget;
+pub use tried::{Ended, Teller, Tried};
 
 use crate::engine::ports::Cluster;
 use crate::model::FaultKind;
@@ -86,6 +88,13 @@ impl KubeCluster {
     fn through(access: Access, budget: Budget) -> Outcome<Self> {
         let line = Line::open(access, budget)?;
         Ok(Self { line, pods: Mutex::default(), definitions: Mutex::default(), nodes: Mutex::default() })
+    }
+
+    /// The same cluster; each try of a request is told.
+    #[must_use]
+    pub fn telling(mut self, teller: Teller) -> Self {
+        self.line.teller = Some(teller);
+        self
     }
 
     /// The pod, asked for now.
