@@ -1,5 +1,6 @@
 //! What a call shares with others that the same process serves: nothing, in a process that serves one.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use crate::host::kube::Tried;
 pub(super) struct Context {
     /// How many plugins run at a time.
     pub(super) turns: Option<Arc<Turns>>,
+    /// The root directory that plugins are run in, if it is not that of this process.
+    pub(super) root: Option<PathBuf>,
     /// Where durations are noted.
     pub(super) stopwatch: Option<Arc<Stopwatch>>,
 }

@@ -42,7 +42,8 @@ impl Machine {
         let sockets = Rc::new(Sockets::default());
         let elsewhere = plugin_dirs.iter().filter(|dir| **dir != places.bin_dir);
         let path = std::iter::once(&places.bin_dir).chain(elsewhere).cloned().collect();
-        let plugins = Plugins::new(path, environment(), PLUGIN_LIMIT).in_turns(context.turns.clone());
+        let plugins = Plugins::new(path, environment(), PLUGIN_LIMIT);
+        let plugins = plugins.in_turns(context.turns.clone()).in_root(context.root.clone());
         let plugins = Rc::new(plugins);
         let switches = Rc::new(OpenSwitches::default());
         let probe =

@@ -29,6 +29,8 @@ mod publish;
 #[cfg(feature = "node")]
 mod readiness;
 #[cfg(feature = "node")]
+mod rooted;
+#[cfg(feature = "node")]
 mod serve;
 #[cfg(feature = "shim")]
 pub mod shim;
@@ -55,5 +57,8 @@ use std::process::ExitCode;
 /// The program: finds out which door it was called through.
 #[cfg(feature = "node")]
 pub fn main() -> ExitCode {
+    if let Some((root, program)) = rooted::wanted() {
+        return rooted::run(&root, &program);
+    }
     if stdio::is_called() { stdio::answer() } else { cli::run() }
 }

@@ -1,11 +1,12 @@
 //! Runs plugins as CNI prescribes (specification 1.1.0, sections 2 to 4).
 //!
 //! [`Plugins`] makes the request: environment, standard input, and which verb a version knows. `process` runs it
-//! within limits, `talk` feeds and hears it, `answer` tells what it said.
+//! within limits, beneath another `root` if need be, `talk` feeds and hears it, `answer` tells what it said.
 
 mod answer;
 mod excerpt;
 mod process;
+pub mod root;
 mod talk;
 mod turns;
 
@@ -40,6 +41,7 @@ pub struct Plugins {
     environment: Vec<(OsString, OsString)>,
     limit: Duration,
     turns: Option<Arc<Turns>>,
+    root: Option<PathBuf>,
 }
 
 /// What a plugin is asked to do.
@@ -94,13 +96,19 @@ impl Plugins {
         let path = path.into_iter().filter(|dir| !dir.as_os_str().is_empty()).collect();
         let ours = |name: &OsStr| PARAMETERS.iter().any(|parameter| name == *parameter);
         let environment = environment.into_iter().filter(|(name, _)| !ours(name)).collect();
-        Self { path, environment, limit, turns: None }
+        Self { path, environment, limit, turns: None, root: None }
     }
 
     /// The same, no more of them at a time than there are turns.
     #[must_use]
     pub fn in_turns(self, turns: Option<Arc<Turns>>) -> Self {
         Self { turns, ..self }
+    }
+
+    /// The same, looked for and run beneath another root directory, if there is one.
+    #[must_use]
+    pub fn in_root(self, root: Option<PathBuf>) -> Self {
+        Self { root, ..self }
     }
 
     /// The executable of a plugin: the first regular file of that name, symbolic links followed.
@@ -110,11 +118,13 @@ impl Plugins {
     pub fn find(&self, program: &PluginType) -> Outcome<PathBuf> {
         let candidates = self.path.iter().map(|dir| dir.join(program.as_str()));
         // A directory that cannot be looked into has nothing for us; the last word is the list in the error.
-        let mut files = candidates.filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()));
+        let mut files = candidates.filter(|file| root::is_file(file, self.root.as_deref()));
         files.next().ok_or_else(|| {
+            let beneath = self.root.as_ref().map(|root| format!(" beneath {root:?}")).unwrap_or_default();
+            let (program, path) = (program.as_str(), &self.path);
             Fault::new(
                 FaultKind::Absent,
-                format!("plugin {:?} is in none of the directories {:?}", program.as_str(), self.path),
+                format!("plugin {program:?} is in none of the directories {path:?}{beneath}"),
             )
             .remedy("install the plugin in one of them, or add its directory to CNI_PATH or \"binDir\"")
         })
@@ -189,6 +199,7 @@ impl Plugins {
         let _turn = turn.map_err(|fault| failed(fault, ""))?;
         let order = process::Order {
             program: &program,
+            root: self.root.as_deref(),
             environment: self.environment_of(call),
             stdin: &call.request.to_bytes(),
             limit: self.limit,

@@ -17,6 +17,7 @@ mod calls;
 mod common;
 mod hard_ends;
 mod peer_client;
+mod rooted;
 #[path = "../common/scene.rs"]
 mod scene;
 mod seen;

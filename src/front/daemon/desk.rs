@@ -57,7 +57,11 @@ impl Desk {
 
     /// What a call shares with others; its durations are its own.
     pub(super) fn context(&self) -> Context {
-        Context { turns: Some(Arc::clone(&self.turns)), stopwatch: Some(Arc::new(Stopwatch::default())) }
+        Context {
+            turns: Some(Arc::clone(&self.turns)),
+            root: self.settings.root.clone(),
+            stopwatch: Some(Arc::new(Stopwatch::default())),
+        }
     }
 
     /// Does a job on a thread of its own, as soon as there is a place.

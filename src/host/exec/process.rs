@@ -6,7 +6,7 @@ use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use nix::unistd::Pid;
 
 use super::answer::on_stderr;
 use super::excerpt::Excerpt;
+use super::root::command;
 use super::talk::{Break, MAX_STDOUT, Talk, wait};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 
@@ -29,12 +30,14 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Pauses between attempts to start a file that somebody is writing to, in milliseconds.
-const BUSY_PAUSES: [u64; 5] = [10, 50, 250, 1000, 2000];
+pub(super) const BUSY_PAUSES: [u64; 5] = [10, 50, 250, 1000, 2000];
 
 /// What to run. Environment and input may hold secrets: no `Debug`.
 pub(super) struct Order<'a> {
     /// The executable.
     pub(super) program: &'a Path,
+    /// The root directory that it is beneath, if that is another.
+    pub(super) root: Option<&'a Path>,
     /// Its whole environment; of two values for one name the later counts.
     pub(super) environment: Vec<(OsString, OsString)>,
     /// What it reads.
@@ -113,7 +116,7 @@ pub(super) fn run(order: &Order<'_>) -> Outcome<Ended> {
 fn start(order: &Order<'_>, deadline: Instant) -> Outcome<Child> {
     let mut pauses = BUSY_PAUSES.into_iter().map(Duration::from_millis);
     loop {
-        let started = command(order.program)
+        let started = command(order.program, order.root)
             .env_clear()
             .envs(order.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
@@ -133,11 +136,6 @@ fn start(order: &Order<'_>, deadline: Instant) -> Outcome<Child> {
         let until = deadline.min(Instant::now() + pause);
         wait(&mut [], until).map_err(unwatched)?;
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "the one place that starts processes")]
-fn command(program: &Path) -> Command {
-    Command::new(program)
 }
 
 impl Watch {

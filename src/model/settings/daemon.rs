@@ -57,6 +57,8 @@ pub struct DaemonSettings {
     pub places: Places,
     /// Where and how much is logged.
     pub logging: Logging,
+    /// The root directory that plugins are run in, if it is not the daemon's own; key `chrootDir`.
+    pub root: Option<PathBuf>,
     /// What is laid over the configuration of every call.
     pub overlay: Object,
     /// What is written for the container runtime, if anything is; keys `multusConfigFile` and `multusAutoconfigDir`.
@@ -77,6 +79,7 @@ struct Keys {
     metricsaddress: Option<IpAddr>,
     housekeepingseconds: Option<u64>,
     kubeconfig: Option<PathBuf>,
+    chrootdir: Option<PathBuf>,
 }
 
 impl DaemonSettings {
@@ -90,6 +93,10 @@ impl DaemonSettings {
         let socket_dir = socket_dir.unwrap_or_else(|| SOCKET_DIR.into());
         if !socket_dir.is_absolute() {
             return Err(wrong("socketDir", &socket_dir.display()).remedy("give an absolute path"));
+        }
+        let root = keys.chrootdir.filter(|dir| !dir.as_os_str().is_empty() && *dir != *"/");
+        if let Some(dir) = root.as_deref().filter(|dir| !dir.is_absolute()) {
+            return Err(wrong("chrootDir", &dir.display()).remedy("give an absolute path"));
         }
         let calls = keys.connectionlimit.map(|n| {
             usize::try_from(n).ok().filter(|n| *n > 0).ok_or_else(|| {
@@ -113,6 +120,7 @@ impl DaemonSettings {
             kubeconfig: keys.kubeconfig.filter(|path| !path.as_os_str().is_empty()),
             places: Places::read(object)?,
             logging: Logging::read(object)?,
+            root,
             overlay,
             installation: installation.transpose()?,
         })
@@ -164,6 +172,7 @@ mod tests {
             r#"{"connectionLimit":-3}"#,
             r#"{"pluginLimit":0}"#,
             r#"{"socketDir":"s"}"#,
+            r#"{"chrootDir":"hostroot"}"#,
         ] {
             assert_eq!(read(text).unwrap_err().kind(), FaultKind::Config, "{text}");
         }
