@@ -3,6 +3,10 @@
 //! Runtimes and debugging tools read it, and a node can change between Manifold and the program it stands in for,
 //! each finding what the other left. One file per attachment: `<cache dir>/results/<network>-<container>-<ifname>`.
 
+mod ours;
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -10,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+pub use ours::Ours;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -22,6 +27,8 @@ use crate::model::{
 
 /// What the library calls the layout of its files.
 const KIND: &str = "cniCacheV1";
+/// What is Manifold's says so. The library passes over keys it does not know.
+const WRITER: &str = "manifold";
 
 /// The directory new files are written in. The library reads every file beside the cached ones, whatever its name,
 /// but no directory.
@@ -68,6 +75,8 @@ struct CacheFile {
     capability_args: Object,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     result: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    writer: Option<String>,
 }
 
 impl ResultCache {
@@ -96,6 +105,7 @@ impl ResultCache {
             cni_args: args.pairs().to_vec(),
             capability_args: capabilities.clone(),
             result: sayable(result, network.version)?,
+            writer: Some(WRITER.to_owned()),
         };
         let name = name(owner, &network.name);
         let bytes = serde_json::to_vec(&file).map_err(|cause| unusable("write", &name, cause))?;
@@ -234,189 +244,4 @@ fn unusable(verb: &str, name: &str, cause: impl Into<Box<dyn std::error::Error +
     Fault::new(FaultKind::Io, format!("cannot {verb} the cached result {name:?}"))
         .because(cause)
         .remedy("look at the cache directory, \"cniDir\", and the space on its disk")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Role;
-    use std::os::unix::fs::PermissionsExt;
-
-    const CONFIG: &str = r#"{ "cniVersion":"1.0.0", "name":"blue-net",
-        "plugins":[{"type":"bridge","big":12345678901234567890}] }"#;
-
-    fn attachment(container: &str, ifname: &str) -> Attachment {
-        Attachment {
-            owner: Owner { container: container.parse().unwrap(), ifname: ifname.parse().unwrap() },
-            netns: None,
-            role: Role::Additional,
-            standalone: None,
-            in_place: false,
-            label: "default/blue".to_owned(),
-            network: Network::parse(CONFIG.as_bytes(), None).unwrap(),
-            args: "IgnoreUnknown=1;K8S_POD_NAME=p".parse().unwrap(),
-            capabilities: Object::parse(br#"{"mac":"02:00:00:00:00:01"}"#, "the test").unwrap(),
-            routing: Default::default(),
-            device: None,
-            device_file: None,
-            sockets: None,
-        }
-    }
-
-    fn result() -> CniResult {
-        let text =
-            r#"{"interfaces":[{"name":"net1","sandbox":"/run/netns/p"}],"ips":[{"address":"10.1.2.3/24"}]}"#;
-        serde_json::from_str(text).unwrap()
-    }
-
-    #[test]
-    fn what_is_put_is_got_until_it_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
-        let netns: NetnsPath = "/run/netns/p".parse().unwrap();
-
-        cache.put(&it, Some(&netns), &CniResult::default()).unwrap();
-        cache.put(&it, Some(&netns), &result()).unwrap();
-
-        let got = cache.get(&it.owner, &it.network.name).unwrap().unwrap();
-        assert_eq!(got.config, CONFIG.as_bytes());
-        assert_eq!((got.netns, got.args, got.capabilities), (Some(netns), it.args, it.capabilities));
-        assert_eq!(got.result, Some(result()));
-
-        cache.remove(&it.owner, &it.network.name).unwrap();
-        cache.remove(&it.owner, &it.network.name).unwrap();
-        assert_eq!(cache.get(&it.owner, &it.network.name).unwrap(), None);
-    }
-
-    #[test]
-    fn the_file_is_as_the_library_writes_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = ResultCache::new(&dir.path().join("made/on/demand"));
-
-        cache.put(&attachment("c1", "net1"), Some(&"/n".parse().unwrap()), &result()).unwrap();
-
-        let results = dir.path().join("made/on/demand/results");
-        let file = results.join("blue-net-c1-net1");
-        let (config, text) = (STANDARD.encode(CONFIG), fs::read_to_string(&file).unwrap());
-        let (head, result) = text.split_once(",\"result\":").unwrap();
-        assert_eq!(
-            head,
-            format!(
-                r#"{{"kind":"cniCacheV1","containerId":"c1","config":"{config}","ifName":"net1","networkName":"blue-net","netns":"/n","cniArgs":[["IgnoreUnknown","1"],["K8S_POD_NAME","p"]],"capabilityArgs":{{"mac":"02:00:00:00:00:01"}}"#
-            )
-        );
-        assert!(result.contains(r#""cniVersion":"1.0.0""#), "{result}");
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&file), mode(&results)), (0o600, 0o700));
-    }
-
-    #[test]
-    fn a_file_that_did_not_get_to_its_place_is_not_beside_the_cached_ones() {
-        // A directory in its place keeps the new file where it was written, as a crash would.
-        let dir = tempfile::tempdir().unwrap();
-        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
-        let results = dir.path().join("results");
-        fs::create_dir_all(results.join("blue-net-c1-net1/full")).unwrap();
-        let files = |dir: &Path| {
-            fs::read_dir(dir).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count()
-        };
-
-        cache.put(&it, None, &result()).unwrap_err();
-        assert_eq!((files(&results), files(&results.join(NURSERY))), (0, 1));
-
-        cache.remove(&it.owner, &it.network.name).unwrap();
-        assert_eq!(files(&results.join(NURSERY)), 0);
-    }
-
-    #[test]
-    fn a_file_of_another_attachment_counts_as_none_and_stays() {
-        // Two attachments whose files have one name: network "blue", container "net-c1".
-        let dir = tempfile::tempdir().unwrap();
-        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
-        let other = Owner { container: "net-c1".parse().unwrap(), ..it.owner.clone() };
-        cache.put(&it, None, &result()).unwrap();
-
-        assert_eq!(cache.get(&other, &"blue".parse().unwrap()).unwrap(), None);
-        assert!(cache.get(&it.owner, &it.network.name).unwrap().is_some());
-    }
-
-    #[test]
-    fn a_foreign_or_broken_file_counts_as_none_and_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
-        let file = dir.path().join("results/blue-net-c1-net1");
-        cache.put(&it, None, &result()).unwrap();
-        let whole = fs::read_to_string(&file).unwrap();
-
-        for text in [
-            "".to_owned(),
-            "{".to_owned(),
-            r#"{"cniVersion":"0.3.1","ips":[]}"#.to_owned(),
-            whole.replace(KIND, "cniCacheV2"),
-            whole.replace(r#""config":""#, r#""config":"!"#),
-            whole[..whole.len() / 2].to_owned(),
-        ] {
-            fs::write(&file, &text).unwrap();
-            assert_eq!(cache.get(&it.owner, &it.network.name).unwrap(), None, "{text}");
-            assert_eq!(fs::read_to_string(&file).unwrap(), text);
-        }
-    }
-
-    #[test]
-    fn a_result_that_cannot_be_read_does_not_hide_the_configuration() {
-        let dir = tempfile::tempdir().unwrap();
-        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
-        let file = dir.path().join("results/blue-net-c1-net1");
-        cache.put(&it, None, &result()).unwrap();
-        let spoilt = fs::read_to_string(&file).unwrap().replace("10.1.2.3/24", "nowhere");
-        fs::write(&file, spoilt).unwrap();
-
-        let got = cache.get(&it.owner, &it.network.name).unwrap().unwrap();
-
-        assert_eq!((got.config.as_slice(), got.result), (CONFIG.as_bytes(), None));
-    }
-
-    #[test]
-    fn what_the_oldest_versions_have_no_words_for_is_left_out() {
-        let dir = tempfile::tempdir().unwrap();
-        let (cache, mut it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
-        it.network = Network::parse(br#"{"name":"old","type":"macvlan"}"#, None).unwrap();
-
-        cache.put(&it, None, &CniResult::default()).unwrap();
-
-        let got = cache.get(&it.owner, &it.network.name).unwrap().unwrap();
-        assert_eq!(
-            (got.config.as_slice(), got.result),
-            (br#"{"name":"old","type":"macvlan"}"#.as_slice(), None)
-        );
-    }
-
-    #[test]
-    fn the_attachments_of_a_container_are_found_among_all_files() {
-        let dir = tempfile::tempdir().unwrap();
-        let cache = ResultCache::new(dir.path());
-        assert_eq!(cache.of_container(&"c1".parse().unwrap()).unwrap(), []);
-        for (container, ifname) in [("c1", "net1"), ("c1", "eth0"), ("c1-net1", "eth0"), ("c2", "eth0")] {
-            cache.put(&attachment(container, ifname), None, &result()).unwrap();
-        }
-        fs::write(dir.path().join("results/blue-net-c1-net9"), "{").unwrap();
-
-        let found = cache.of_container(&"c1".parse().unwrap()).unwrap();
-
-        let names: Vec<&str> = found.iter().map(|(owner, _)| owner.ifname.as_str()).collect();
-        assert_eq!(names, ["eth0", "net1"]);
-    }
-
-    #[test]
-    fn a_cache_that_cannot_be_written_says_so() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("results"), "a file in the way").unwrap();
-        let (cache, it) = (ResultCache::new(dir.path()), attachment("c1", "net1"));
-
-        let fault = cache.put(&it, None, &result()).unwrap_err();
-
-        assert_eq!(fault.kind(), FaultKind::Io);
-        assert!(fault.to_string().contains("\"blue-net-c1-net1\""), "{fault}");
-        assert_eq!(cache.get(&it.owner, &it.network.name).unwrap(), None);
-    }
 }

@@ -12,6 +12,7 @@
 
 #[path = "../common/api_server/mod.rs"]
 mod api_server;
+mod cache;
 mod calls;
 #[path = "../common/mod.rs"]
 mod common;

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::api_server::{ApiServer, Mishap};
 use crate::stage::{Stage, answer};
 
-fn metrics() -> String {
+pub(crate) fn metrics() -> String {
     let (code, body) = get("/metrics");
     assert_eq!(code, 200);
     body

@@ -68,6 +68,7 @@ pub(super) struct Metrics {
     pub(super) spooled_done: Counter,
     pub(super) spooled_failed: Counter,
     pub(super) configured: Counter,
+    pub(super) cache_cleared: Counter,
     gauges: Gauges,
 }
 
@@ -97,6 +98,7 @@ impl Default for Metrics {
             spooled_done: Counter::default(),
             spooled_failed: Counter::default(),
             configured: Counter::default(),
+            cache_cleared: Counter::default(),
             gauges: Gauges::default(),
         };
         metrics.register();
@@ -130,6 +132,11 @@ impl Metrics {
             "manifold_spool_failed",
             "Tries of DELs that were kept and failed",
             self.spooled_failed.clone(),
+        );
+        registry.register(
+            "manifold_cache_cleared",
+            "Cached results of sandboxes that are gone, and removed",
+            self.cache_cleared.clone(),
         );
         registry.register(
             "manifold_configuration_writes",

@@ -1,6 +1,8 @@
 //! Keeping the node clean: DELs that could not be delivered are done, and what belongs to a pod that is gone is undone. At
 //! the start, and then again and again.
 
+mod cache;
+
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{Instant as Then, sleep_until};
 
+use self::cache::Leftovers;
 use super::call;
 use super::desk::{Desk, Ended};
 use crate::engine::gc;
@@ -25,8 +28,10 @@ const ROUND: Duration = Duration::from_secs(20);
 pub(super) fn start(desk: &Arc<Desk>) {
     let desk = Arc::clone(desk);
     drop(tokio::spawn(async move {
+        let mut leftovers = Leftovers::default();
         loop {
-            let Ended::Done(more) = desk.serve(round).await else { return };
+            let Ended::Done((more, seen)) = desk.serve(|desk| round(desk, leftovers)).await else { return };
+            leftovers = seen;
             let pause = match (more, desk.settings.housekeeping) {
                 (true, _) => Duration::from_millis(100),
                 (false, 0) => return,
@@ -40,16 +45,17 @@ pub(super) fn start(desk: &Arc<Desk>) {
     }));
 }
 
-/// One round; whether more is to be done at once.
-fn round(desk: &Desk) -> bool {
+/// One round; whether more is to be done at once, and which cached results were seen to be of nobody.
+fn round(desk: &Desk, mut leftovers: Leftovers) -> (bool, Leftovers) {
     let more = empty_the_spool(desk);
     let machine = Machine::new(&desk.settings.places, &[], &desk.context());
     // What could not be undone stays on record, and is tried again in the next round.
     if let Err(fault) = gc::gc(&machine.node(), &Scope::Any, gc::Valid::Living, &[]) {
         tracing::warn!("tidying up: {fault}");
     }
+    leftovers.clear(desk, &machine);
     desk.metrics.tidied.inc();
-    more
+    (more, leftovers)
 }
 
 /// Does the DELs that were kept, the oldest first; whether some that may succeed are left.

@@ -11,7 +11,7 @@ use crate::model::object::Object;
 use crate::model::thick::SOCKET_DIR;
 
 /// Keys that are about the daemon alone, or about the file it writes for the runtime: they are not laid over calls.
-const OWN: [&str; 24] = [
+const OWN: [&str; 25] = [
     "socketdir",
     "daemonsocketdir",
     "chrootdir",
@@ -33,6 +33,7 @@ const OWN: [&str; 24] = [
     "overridenetworkname",
     "readinessindicatorfile",
     "housekeepingseconds",
+    "cachegraceseconds",
     "cniversion",
     "name",
     "type",
@@ -51,6 +52,8 @@ pub struct DaemonSettings {
     pub metrics: Option<SocketAddr>,
     /// How often the node is tidied up, in seconds; key `housekeepingSeconds`. 0 never does, but at the start.
     pub housekeeping: u64,
+    /// How long the daemon keeps cached results of a sandbox that is gone, in seconds; key `cacheGraceSeconds`.
+    pub cache_grace: u64,
     /// The API server and the account, for what is no call of a runtime; key `kubeconfig`.
     pub kubeconfig: Option<PathBuf>,
     /// Where things are.
@@ -78,6 +81,7 @@ struct Keys {
     metricsport: Option<u16>,
     metricsaddress: Option<IpAddr>,
     housekeepingseconds: Option<u64>,
+    cachegraceseconds: Option<u64>,
     kubeconfig: Option<PathBuf>,
     chrootdir: Option<PathBuf>,
 }
@@ -117,6 +121,7 @@ impl DaemonSettings {
             plugins,
             metrics: keys.metricsport.filter(|port| *port > 0).map(|port| SocketAddr::new(address, port)),
             housekeeping: keys.housekeepingseconds.unwrap_or(HOUSEKEEPING),
+            cache_grace: keys.cachegraceseconds.unwrap_or(CACHE_GRACE),
             kubeconfig: keys.kubeconfig.filter(|path| !path.as_os_str().is_empty()),
             places: Places::read(object)?,
             logging: Logging::read(object)?,
@@ -131,6 +136,8 @@ impl DaemonSettings {
 const PLUGINS: usize = 4;
 /// Seconds between two rounds of tidying up.
 const HOUSEKEEPING: u64 = 60;
+/// Seconds that cached results of a sandbox that is gone are kept: its DEL may still come, and read them.
+const CACHE_GRACE: u64 = 3_600;
 
 fn wrong(key: &str, value: &dyn std::fmt::Display) -> Fault {
     Fault::new(FaultKind::Config, format!("{key:?} is {value}"))
