@@ -113,6 +113,7 @@ impl Stage {
             device: None,
             device_file: None,
             sockets: None,
+            selection: None,
         }
     }
 

@@ -72,6 +72,7 @@ impl Shared {
             device: None,
             device_file: None,
             sockets: None,
+            selection: None,
         };
         let conf = &attachment.network.plugins[0];
         let read = ipam::read(Ask { conf, attachment: &attachment }).unwrap();

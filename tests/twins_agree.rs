@@ -102,6 +102,7 @@ fn attachment(conf: &Value, ifname: &str, netns: &str) -> Attachment {
         device: None,
         device_file: None,
         sockets: None,
+        selection: None,
     }
 }
 

@@ -59,6 +59,7 @@ impl Attaching {
             device: None,
             device_file: None,
             sockets: None,
+            selection: None,
         };
         let attachments = sandbox.networks.into_iter().zip(1..).map(attachment).collect();
         Self { container, attachments, state: sandbox.state, _pod: sandbox.pod }

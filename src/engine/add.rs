@@ -32,6 +32,27 @@ pub struct Attached {
 /// # Errors
 /// The first failure.
 pub fn add(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<Attached>> {
+    add_to(node, attachments, Sandbox::Any)
+}
+
+/// Makes attachments beside those that a sandbox has.
+///
+/// # Errors
+/// As [`add`]; and where the sandbox has none (any more): it is being taken down.
+pub fn add_beside(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<Attached>> {
+    add_to(node, attachments, Sandbox::Attached)
+}
+
+/// Which sandboxes will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sandbox {
+    /// Any.
+    Any,
+    /// One that has attachments.
+    Attached,
+}
+
+fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Outcome<Vec<Attached>> {
     let reads: Vec<Read> = attachments.into_iter().map(survey::read).collect::<Outcome<_>>()?;
     reads.iter().try_for_each(|read| read.claims().map(drop))?;
     let Some(first) = reads.first() else { return Ok(Vec::new()) };
@@ -40,6 +61,13 @@ pub fn add(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<Attache
     let container = first.attachment.owner.container.clone();
     let _lock = node.journal.lock(&container, Patience::Wait)?;
     let first_free = clear_the_way(node, &reads, netns)?;
+    if sandbox == Sandbox::Attached && first_free == 0 {
+        return Err(Fault::new(
+            FaultKind::TryLater,
+            format!("sandbox {:?} has no attachment (any more)", container.as_str()),
+        )
+        .remedy("none is needed if it is being taken down"));
+    }
 
     let mut made: Vec<Record> = Vec::with_capacity(reads.len());
     for (order, read) in (first_free..).zip(&reads) {

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc::Sender;
+
 use crate::host::exec::Turns;
-use crate::host::kube::Tried;
+use crate::host::kube::{News, Tried, Trunk, Watched};
+use crate::model::pod::{NETWORKS, Pod};
 
 /// What a call shares, and where it tells how long its parts took.
 #[derive(Clone, Default)]
@@ -16,6 +19,28 @@ pub(super) struct Context {
     pub(super) root: Option<PathBuf>,
     /// Where durations are noted.
     pub(super) stopwatch: Option<Arc<Stopwatch>>,
+    /// The way to the cluster.
+    pub(super) cluster: Option<Arc<Shared>>,
+}
+
+/// The way to the cluster that the calls of a process share, and what was told on it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) trunk: Arc<Trunk>,
+    pub(super) watched: Arc<Watched>,
+    /// Who hears of pods that select other networks than they have.
+    pub(super) ear: Sender<News>,
+}
+
+impl Shared {
+    /// Tells that a pod was attached with the networks it selected then. What it selects may have changed meanwhile.
+    pub(super) fn attached(&self, then: &Pod) {
+        let Some(now) = self.watched.pod(&then.name) else { return };
+        if now.annotations.get(NETWORKS) != then.annotations.get(NETWORKS) {
+            // Where too many wait, the next change or the next start finds it.
+            self.ear.try_send(News::Selects(now.name)).unwrap_or_default();
+        }
+    }
 }
 
 /// How long the parts of a call took.

@@ -167,6 +167,7 @@ impl Inheritance<'_> {
             device: None,
             device_file: None,
             sockets: None,
+            selection: None,
         };
         Inherited { attachment, result, maker: Maker::Another }
     }

@@ -7,14 +7,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::context::{Context, Stopwatch};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::Sender;
+
+use super::context::{Context, Shared, Stopwatch};
 use super::timed::Timed;
 use crate::engine::Node;
 use crate::engine::ports::{Cluster, Hands, Journal, Probe};
 use crate::host::exec::Plugins;
 use crate::host::hands::HostHands;
 use crate::host::journal::FileJournal;
-use crate::host::kube::{Budget, KubeCluster, ServiceAccount};
+use crate::host::kube::{Budget, KubeCluster, News, ServiceAccount, Source, Trunk, Watched};
 use crate::host::netlink::Sockets;
 use crate::host::ovsdb::OpenSwitches;
 use crate::host::probe::HostProbe;
@@ -34,6 +37,7 @@ pub(super) struct Machine {
     /// The journal, for doors that only read.
     pub(super) journal: FileJournal,
     stopwatch: Option<Arc<Stopwatch>>,
+    shared: Option<Arc<Shared>>,
 }
 
 impl Machine {
@@ -58,7 +62,7 @@ impl Machine {
                 Box::new(Timed::new(hands, Arc::clone(watch))),
             ),
         };
-        Self { switches, probe, hands, journal, stopwatch }
+        Self { switches, probe, hands, journal, stopwatch, shared: context.cluster.clone() }
     }
 
     /// The cluster of a call: that of the kubeconfig, else of the account the program runs under, else none.
@@ -66,9 +70,10 @@ impl Machine {
     /// # Errors
     /// A kubeconfig is named and cannot be used.
     pub(super) fn cluster(&self, kubeconfig: Option<&Path>) -> Outcome<Option<Box<dyn Cluster>>> {
-        let cluster = match (kubeconfig, account()) {
-            (Some(path), _) => KubeCluster::from_kubeconfig(path, BUDGET)?,
-            (None, Some(account)) => KubeCluster::in_cluster(&account, BUDGET)?,
+        let shared = self.shared.as_deref().filter(|shared| shared.trunk.is_meant(kubeconfig));
+        let cluster = match (shared, source(kubeconfig)) {
+            (Some(shared), _) => KubeCluster::shared(&shared.trunk, Arc::clone(&shared.watched), BUDGET)?,
+            (None, Some(source)) => KubeCluster::new(&source, BUDGET)?,
             (None, None) => return Ok(None),
         };
         let Some(watch) = self.stopwatch.clone() else { return Ok(Some(Box::new(cluster))) };
@@ -89,6 +94,19 @@ impl Machine {
 /// How long a call may wait for the cluster: all its requests together, and each of them, which is tried once at least.
 /// A busy API server is survived, and the runtime, which waits minutes, gets an answer.
 const BUDGET: Budget = Budget { whole: Duration::from_secs(30), one_try: Duration::from_secs(10) };
+
+/// The way to the cluster for all calls of a process that name this kubeconfig, or none.
+pub(super) fn shared(kubeconfig: Option<&Path>, handle: Handle, ear: Sender<News>) -> Option<Shared> {
+    let trunk = Arc::new(Trunk::new(source(kubeconfig)?, handle, BUDGET.one_try));
+    Some(Shared { trunk, watched: Arc::new(Watched::default()), ear })
+}
+
+fn source(kubeconfig: Option<&Path>) -> Option<Source> {
+    match kubeconfig {
+        Some(path) => Some(Source::Kubeconfig(path.to_owned())),
+        None => account().map(Source::Account),
+    }
+}
 
 /// The service account of the pod this program runs in, if it runs in one.
 #[allow(clippy::disallowed_methods, reason = "doors read the environment")]

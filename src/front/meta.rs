@@ -46,7 +46,11 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outc
     // What cannot be told must not be: before 0.3.0 a result has no place for an interface without an address. And a pod
     // whose networks nobody can see is not attached. Either way the runtime will try again.
     let reply = dialect::write(answer.unwrap_or(&CniResult::default()), config.version);
-    reply.and_then(|reply| publisher.attached(&made).map(|()| reply)).map_err(|fault| {
+    let told = reply.and_then(|reply| publisher.attached(&made).map(|()| reply));
+    if let (Some(shared), Some(pod)) = (&context.cluster, &pod) {
+        shared.attached(pod);
+    }
+    told.map_err(|fault| {
         let undone = detach(&machine, sandbox, config);
         fault.along_with(undone.err())
     })

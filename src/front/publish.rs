@@ -5,7 +5,7 @@ use crate::engine::ports::Cluster;
 use crate::model::event;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Event, Pod};
-use crate::model::status;
+use crate::model::{Attachment, NetworkStatus, status};
 
 /// Tells the cluster of one pod; nobody is told where there is no cluster or no pod.
 pub(super) struct Publisher<'a> {
@@ -32,6 +32,27 @@ impl<'a> Publisher<'a> {
         }
         self.added(made);
         Ok(())
+    }
+
+    /// The status of all that is attached.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub(super) fn status(&self, entries: &[NetworkStatus]) -> Outcome<()> {
+        match self.to {
+            Some((cluster, pod)) => cluster.publish(&pod.name, &status::text(entries)),
+            None => Ok(()),
+        }
+    }
+
+    /// That an interface was taken from a running pod.
+    pub(super) fn removed(&self, gone: &Attachment) {
+        self.tell(&event::removed(gone));
+    }
+
+    /// That a running pod has not what it selects.
+    pub(super) fn unchanged(&self, fault: &Fault) {
+        self.tell(&event::unchanged(fault));
     }
 
     /// That interfaces were added.

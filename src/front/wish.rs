@@ -7,6 +7,7 @@ use super::catalogue::Catalogue;
 use crate::engine::ports::{Devices, Networks};
 use crate::host::directory::plugins_beside;
 use crate::model::call::Config;
+use crate::model::device::DeviceId;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{DEFAULT_NETWORK, NETWORKS, PodName};
 use crate::model::settings::Settings;
@@ -60,19 +61,36 @@ pub(super) fn wish(asker: &Asker<'_>, config: &Config, catalogue: &Catalogue<'_>
         auxiliary: auxiliary(settings)?,
         shared: shared(&config.runtime_config),
     };
-    if let Some((pod, kubelet)) = asker.devices.filter(|_| devices::needed(&wish)) {
-        let mut given = kubelet.of_pod(pod)?;
-        // An account that may not ask for devices of claims is no matter to pods that need none.
-        for driver in given.drivers() {
-            let Some(cluster) = catalogue.cluster else { break };
-            if devices::suffice(&wish, &given) {
-                break;
-            }
-            given.learn(&driver, &cluster.published(pod, &driver)?);
-        }
-        devices::hand_out(&mut wish, &given)?;
+    if let Some(whose) = asker.devices {
+        hand_out(&mut wish, whose, catalogue, &[])?;
     }
     Ok(wish)
+}
+
+/// Gives the networks of a wish the devices they need, of those that the kubelet gave the pod and that are not taken.
+///
+/// # Errors
+/// Nobody could tell which they are, or there are too few.
+pub(super) fn hand_out(
+    wish: &mut Wish,
+    (pod, kubelet): (&PodName, &dyn Devices),
+    catalogue: &Catalogue<'_>,
+    taken: &[DeviceId],
+) -> Outcome<()> {
+    if !devices::needed(wish) {
+        return Ok(());
+    }
+    let mut given = kubelet.of_pod(pod)?.without(taken);
+    // An account that may not ask for devices of claims is no matter to pods that need none.
+    for driver in given.drivers() {
+        let Some(cluster) = catalogue.cluster else { break };
+        if devices::suffice(wish, &given) {
+            break;
+        }
+        given.learn(&driver, &cluster.published(pod, &driver)?);
+        given = given.without(taken);
+    }
+    devices::hand_out(wish, &given)
 }
 
 fn named(network: &Network) -> Named {

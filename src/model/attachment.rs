@@ -12,6 +12,7 @@ use super::ids::{ContainerId, IfName, NetnsPath, NetworkName};
 use super::network::Network;
 use super::object::Object;
 use super::result::Route;
+use super::selection::Selection;
 use super::sockets::SocketGround;
 
 /// Who an attachment belongs to; what every mark in the kernel and in the stores is made of.
@@ -120,4 +121,7 @@ pub struct Attachment {
     /// What it stands on, where its interface is a socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sockets: Option<Box<SocketGround>>,
+    /// What of the pod's own selection it was made for; nothing where the node gives it to the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Box<Selection>>,
 }

@@ -219,6 +219,13 @@ impl PodDevices {
             .map_or(&[], |held| held.devices.as_slice())
     }
 
+    /// The same without some.
+    #[must_use]
+    pub fn without(mut self, others: &[DeviceId]) -> Self {
+        self.allotments.iter_mut().for_each(|held| held.devices.retain(|id| !others.contains(id)));
+        self
+    }
+
     /// All of them.
     pub fn all(&self) -> &[Allotment] {
         &self.allotments

@@ -23,6 +23,17 @@ pub fn added(attachment: &Attachment, result: &CniResult) -> Option<Event> {
     Some(event(false, "AddedInterface", message))
 }
 
+/// An interface was taken from a running pod.
+pub fn removed(attachment: &Attachment) -> Event {
+    let message = format!("Remove {} from {}", attachment.owner.ifname, attachment.label);
+    event(false, "RemovedInterface", message)
+}
+
+/// A running pod could not be brought to what it selects now.
+pub fn unchanged(fault: &Fault) -> Event {
+    event(true, "FailedChange", told(fault))
+}
+
 /// The networks that the pod is to get could not be told: mostly because one is not there.
 pub fn unresolved(fault: &Fault) -> Event {
     let reason = if fault.kind() == FaultKind::Absent { "NoNetworkFound" } else { "FailedAttach" };
@@ -71,6 +82,7 @@ mod tests {
             device: None,
             device_file: None,
             sockets: None,
+            selection: None,
         }
     }
 

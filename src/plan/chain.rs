@@ -57,6 +57,7 @@ pub fn unknown(owner: &Owner, netns: Option<&NetnsPath>) -> Outcome<Attachment> 
         device: None,
         device_file: None,
         sockets: None,
+        selection: None,
     })
 }
 

@@ -12,6 +12,7 @@ pub mod facts;
 pub mod ipam;
 pub mod kind;
 pub mod kinds;
+pub mod live;
 pub mod mark;
 pub mod note;
 pub mod port;

@@ -107,6 +107,7 @@ pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
                     .capabilities()?
                     .iter()
                     .for_each(|(key, value)| made.capabilities.set(key, value.to_owned()));
+                made.selection = Some(Box::new(selection.clone()));
                 asked(made, &selection)?
             }
         };
@@ -143,6 +144,7 @@ fn attachment(sandbox: &Sandbox, named: Named, ifname: IfName, role: Role) -> At
         device: None,
         device_file: None,
         sockets: None,
+        selection: None,
     }
 }
 

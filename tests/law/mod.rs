@@ -273,6 +273,7 @@ fn pod(name: &str, chains: &[Chain]) -> Vec<Attachment> {
             device: chain.device(name, n),
             device_file: chain.device_file(name, n),
             sockets: None,
+            selection: None,
         }
     });
     each.collect()

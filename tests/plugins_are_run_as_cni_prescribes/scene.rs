@@ -74,6 +74,7 @@ pub(crate) fn attachment(config: &str) -> Attachment {
         device: None,
         device_file: None,
         sockets: None,
+        selection: None,
     }
 }
 

@@ -17,9 +17,13 @@ mod calls;
 #[path = "../common/mod.rs"]
 mod common;
 mod hard_ends;
+#[path = "../common/kubelet/mod.rs"]
+mod kubelet;
+mod live;
 mod peer_client;
 mod rooted;
 #[path = "../common/scene.rs"]
 mod scene;
 mod seen;
 mod stage;
+mod watched;

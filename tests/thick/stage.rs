@@ -21,6 +21,8 @@ pub(crate) struct Stage {
     pub(crate) conf: Value,
     /// That of the daemon.
     pub(crate) daemon_conf: Value,
+    /// What the runtime says of the pod, `CNI_ARGS`.
+    pub(crate) args: String,
 }
 
 /// A running daemon; ended when dropped.
@@ -43,7 +45,12 @@ impl Stage {
             "socketDir": scene.path("run"), "stateDir": scene.path("state"), "cniDir": scene.path("cache"),
             "binDir": PLUGINS, "logLevel": "verbose", "housekeepingSeconds": 0,
         });
-        Self { scene, conf, daemon_conf }
+        Self {
+            scene,
+            conf,
+            daemon_conf,
+            args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=ns;K8S_POD_NAME=p".to_owned(),
+        }
     }
 
     pub(crate) fn pod(&self) -> Pod {
@@ -81,7 +88,7 @@ impl Stage {
     pub(crate) fn begin(&self, verb: &str, container: &str, pod: &Pod) -> Child {
         let call = Call { verb, container, ifname: "eth0", netns: pod.path().as_str() };
         let mut command = self.scene.command(env!("CARGO_BIN_EXE_manifold-shim"), &call);
-        command.env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=ns;K8S_POD_NAME=p");
+        command.env("CNI_ARGS", &self.args);
         scene::start(command, self.conf.to_string().as_bytes())
     }
 

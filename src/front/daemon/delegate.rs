@@ -6,6 +6,7 @@ use serde_json::json;
 use super::call;
 use super::desk::Desk;
 use crate::engine::ports::{Entry, Journal};
+use crate::engine::record::{Phase, Record};
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, status};
 use crate::front::context::Context;
@@ -116,10 +117,32 @@ impl Asked {
         let namespace = pod.as_ref().map(|pod| pod.namespace.clone()).unwrap_or_default();
         Offer { switches: &switches, rules: &rules, places, namespace: &namespace, pod }
             .lay(&mut attachments);
-        attachments.pop().ok_or_else(|| Fault::new(FaultKind::Config, "nothing is asked for"))
+        let attachment = attachments.pop();
+        let mut attachment =
+            attachment.ok_or_else(|| Fault::new(FaultKind::Config, "nothing is asked for"))?;
+        // It is the caller's: what the pod selects is not held against it.
+        attachment.selection = None;
+        Ok(attachment)
+    }
+
+    /// The record of this very attachment, where it was made because the pod selects it.
+    fn selected(&self, machine: &Machine) -> Outcome<Option<Box<Record>>> {
+        let entries = machine.journal.entries(&self.owner.container)?;
+        Ok(entries.into_iter().find_map(|entry| match entry {
+            Entry::Whole(record) => {
+                let Attachment { owner, network, selection, .. } = &record.attachment;
+                let same = *owner == self.owner && network.name == self.network.name;
+                (same && selection.is_some() && record.phase == Phase::Attached).then_some(record)
+            }
+            Entry::Broken(..) => None,
+        }))
     }
 
     fn add(&self, desk: &Desk, machine: &Machine) -> Outcome<Vec<u8>> {
+        // The daemon reads the pod's annotation as well, and may have been first.
+        if let Some(record) = self.selected(machine)? {
+            return record.result.as_ref().map_or(Ok(Vec::new()), call::result);
+        }
         let made = add::add(&machine.node(), vec![self.attachment(machine)?])?;
         log::attached(&made);
         // The caller writes the pod's status; the event is ours, and a courtesy.

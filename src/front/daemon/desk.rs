@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 
 use super::metrics::Metrics;
-use crate::front::context::{Context, Stopwatch};
+use crate::front::context::{Context, Shared, Stopwatch};
 use crate::front::install::Keeper;
 use crate::host::exec::Turns;
 use crate::model::settings::DaemonSettings;
@@ -21,6 +21,8 @@ pub(super) struct Desk {
     pub(super) metrics: Metrics,
     /// Who keeps the runtime's configuration, if anybody does.
     pub(super) keeper: Option<Arc<Keeper>>,
+    /// The way to the cluster, if there is one.
+    pub(super) cluster: Option<Arc<Shared>>,
     places: Semaphore,
     turns: Arc<Turns>,
     waiting: AtomicUsize,
@@ -41,8 +43,9 @@ pub(super) enum Ended<T> {
 
 impl Desk {
     /// A desk with so many places.
-    pub(super) fn new(settings: DaemonSettings, places: usize) -> Self {
+    pub(super) fn new(settings: DaemonSettings, places: usize, cluster: Option<Arc<Shared>>) -> Self {
         Self {
+            cluster,
             places: Semaphore::new(places),
             turns: Arc::new(Turns::new(settings.plugins)),
             metrics: Metrics::default(),
@@ -61,6 +64,7 @@ impl Desk {
             turns: Some(Arc::clone(&self.turns)),
             root: self.settings.root.clone(),
             stopwatch: Some(Arc::new(Stopwatch::default())),
+            cluster: self.cluster.clone(),
         }
     }
 

@@ -56,6 +56,12 @@ struct Part {
     kind: String,
 }
 
+/// A change of a running pod: an interface was `attached` or `detached`, or it `failed`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Changed {
+    outcome: &'static str,
+}
+
 /// The counters of a daemon.
 pub(super) struct Metrics {
     registry: Registry,
@@ -63,6 +69,7 @@ pub(super) struct Metrics {
     served: Family<Served, Counter>,
     took: Family<Command, Histogram>,
     parts: Family<Part, Histogram>,
+    changes: Family<Changed, Counter>,
     pub(super) api: ApiMetrics,
     pub(super) tidied: Counter,
     pub(super) spooled_done: Counter,
@@ -93,6 +100,7 @@ impl Default for Metrics {
             served: Family::default(),
             took: Family::new_with_constructor(histogram),
             parts: Family::new_with_constructor(histogram),
+            changes: Family::default(),
             api: ApiMetrics::default(),
             tidied: Counter::default(),
             spooled_done: Counter::default(),
@@ -108,7 +116,7 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&mut self) {
-        let Self { registry, asked, served, took, parts, api, gauges, .. } = self;
+        let Self { registry, asked, served, took, parts, api, gauges, changes, .. } = self;
         api.register(registry);
         registry.register("multus_server_request", "Requests on the socket", asked.clone());
         registry.register(
@@ -121,6 +129,11 @@ impl Metrics {
             "manifold_step_duration_seconds",
             "How long parts of calls took, by phase and by what was made or run",
             parts.clone(),
+        );
+        registry.register(
+            "manifold_changes",
+            "Interfaces of running pods that were attached, detached, or could not be",
+            changes.clone(),
         );
         registry.register("manifold_tidy_rounds", "Rounds of tidying up the node", self.tidied.clone());
         registry.register(
@@ -172,6 +185,11 @@ impl Metrics {
         let command = known.unwrap_or("other").to_owned();
         self.took.get_or_create(&Command { command: command.clone() }).observe(took.as_secs_f64());
         self.served.get_or_create(&Served { command, code: code.unwrap_or_default() }).inc();
+    }
+
+    /// Counts a change of a running pod.
+    pub(super) fn changed(&self, outcome: &'static str) {
+        self.changes.get_or_create(&Changed { outcome }).inc();
     }
 
     pub(super) fn laps(&self, laps: &[Lap]) {

@@ -1,12 +1,15 @@
 //! `manifold daemon`: serves calls that come over a unix socket, with the engine that serves a process of its own.
 //!
-//! `keep` writes the runtime's configuration and keeps it; `server` takes requests, `desk` lets a bounded number of them work at a time, `call` serves one, `delegate` an
-//! attachment of a running pod; `tidy` keeps the node clean beside them, `metrics` counts.
+//! `server` takes requests, `desk` lets a bounded number of them work at a time, `call` serves one, `delegate` an
+//! attachment of a running pod; `listen` hears what the cluster tells, and `live` brings running pods to it; `keep` writes
+//! the runtime's configuration and keeps it; `tidy` keeps the node clean beside them, `metrics` counts.
 
 mod call;
 mod delegate;
 mod desk;
 mod keep;
+mod listen;
+mod live;
 mod metrics;
 mod server;
 mod tidy;
@@ -19,7 +22,7 @@ use std::sync::Arc;
 use tokio::runtime::Builder;
 
 use self::desk::Desk;
-use super::log;
+use super::{log, machine};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::{self, Object};
 use crate::model::settings::DaemonSettings;
@@ -43,8 +46,13 @@ pub(super) fn run(config: &Path) -> Outcome<()> {
     // Two more: names are looked up, and the node is tidied up, on threads of the pool as well.
     builder.enable_io().enable_time().max_blocking_threads(workers + 2).thread_stack_size(STACK);
     let runtime = builder.build().map_err(failed)?;
-    let desk = Arc::new(Desk::new(settings, workers));
-    let served = runtime.block_on(server::serve(&desk));
+    let (ear, news) = listen::channel();
+    let cluster = machine::shared(settings.kubeconfig.as_deref(), runtime.handle().clone(), ear);
+    let desk = Arc::new(Desk::new(settings, workers, cluster.map(Arc::new)));
+    let served = runtime.block_on(async {
+        listen::start(&desk, news);
+        server::serve(&desk).await
+    });
     // Whatever still runs has had its time.
     runtime.shutdown_background();
     served

@@ -22,6 +22,7 @@ fn attachment(container: &str, ifname: &str) -> Attachment {
         device: None,
         device_file: None,
         sockets: None,
+        selection: None,
     }
 }
 

@@ -18,6 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret as _;
 use tower::Layer as _;
 
+use super::login::Login;
 use super::tls;
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
@@ -25,6 +26,9 @@ use crate::model::fault::{Fault, Outcome};
 /// Stands for "no proxy" while a kubeconfig is read: the library would look into the environment otherwise, where a
 /// container runtime keeps the proxy it fetches images through.
 const NO_PROXY: &str = "http://none.invalid";
+
+/// How long nothing may come before it is asked whether anybody is there.
+const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// The service account of the pod that this process runs in.
 #[derive(Debug, Clone)]
@@ -47,9 +51,11 @@ pub(super) struct Access {
     /// Everything but a token that is kept in a file.
     pub(super) config: Config,
     /// The file that holds the token, if one does.
-    pub(super) token: Option<PathBuf>,
+    token: Option<PathBuf>,
     /// The kubeconfig, or the folder of the account, that all this is from.
     source: PathBuf,
+    /// The files that were read: when one of them changes, this is no longer true.
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl Access {
@@ -59,6 +65,7 @@ impl Access {
             let proxy = cluster.proxy_url.take().filter(|url| !url.is_empty());
             cluster.proxy_url = Some(proxy.unwrap_or_else(|| NO_PROXY.to_owned()));
         }
+        let files = files(path, &kubeconfig);
         let mut config = Config::try_from(kubeconfig).map_err(|cause| unreadable(path, cause))?;
         if config.proxy_url.take().is_some_and(|url| url.host() != Some("none.invalid")) {
             return Err(unsupported(path, "a proxy", "reach the API server without one"));
@@ -72,7 +79,7 @@ impl Access {
         if token.is_some() {
             login.token = None;
         }
-        Ok(Self { config, token, source: path.to_owned() })
+        Ok(Self { config, token, source: path.to_owned(), files })
     }
 
     pub(super) fn of_account(account: &ServiceAccount) -> Outcome<Self> {
@@ -97,38 +104,55 @@ impl Access {
         })?;
         let mut config = Config::new(uri);
         config.root_cert = Some(certificates);
-        Ok(Self { config, token: Some(folder.join("token")), source: folder.clone() })
+        let token = Some(folder.join("token"));
+        Ok(Self { config, token, source: folder.clone(), files: vec![authorities] })
     }
 }
 
 impl Access {
-    /// A client that tries once and does not log in: [`Access::login`] and [`Access::token`] are for each request. Needs
-    /// the runtime it will run on to be entered.
+    /// A client that tries once and does not log in: [`Access::login`] is for each request. Needs the runtime it will run
+    /// on to be entered.
     pub(super) fn client(&self, connect: Duration) -> Outcome<Client> {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(connect));
+        // A server that vanished without a word is noticed where nothing is asked, as by a watch.
+        connector.set_keepalive(Some(KEEPALIVE));
+        connector.set_keepalive_interval(Some(KEEPALIVE));
+        connector.set_keepalive_retries(Some(3));
         let connector = tls::connector(&self.config, connector, &self.source)?;
         let service = legacy::Client::builder(TokioExecutor::new()).build(connector);
         let service = self.config.base_uri_layer().layer(service);
         Ok(Client::new(service, self.config.default_namespace.clone()))
     }
 
-    /// The header that logs a request in, where that is neither a certificate nor a token in a file.
-    pub(super) fn login(&self) -> Outcome<Option<HeaderValue>> {
+    /// What logs a request in.
+    pub(super) fn login(&self) -> Outcome<Login> {
+        if let Some(path) = &self.token {
+            return Ok(Login::TokenFile(path.clone()));
+        }
         let AuthInfo { token, username, password, .. } = &self.config.auth_info;
         let text = match (token, username, password) {
             (Some(token), ..) => format!("Bearer {}", token.expose_secret().trim()),
             (None, Some(name), Some(password)) => {
                 format!("Basic {}", STANDARD.encode(format!("{name}:{}", password.expose_secret())))
             }
-            (None, ..) => return Ok(None),
+            (None, ..) => return Ok(Login::None),
         };
         // The library's words may quote what it could not use.
         let mut value = HeaderValue::try_from(text).map_err(|_| unusable(&self.source))?;
         value.set_sensitive(true);
-        Ok(Some(value))
+        Ok(Login::Fixed(value))
     }
+}
+
+/// The files that a kubeconfig is made of, itself first.
+fn files(path: &Path, kubeconfig: &Kubeconfig) -> Vec<PathBuf> {
+    let clusters = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
+    let users = kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref());
+    let authorities = clusters.filter_map(|cluster| cluster.certificate_authority.as_ref());
+    let certificates = users.flat_map(|user| [&user.client_certificate, &user.client_key]).flatten();
+    std::iter::once(path.to_owned()).chain(authorities.chain(certificates).map(PathBuf::from)).collect()
 }
 
 /// What cannot be used is not told further: it may hold a secret.

@@ -1,7 +1,6 @@
 //! The line to the API server: one request, tried until it is answered or its time is over.
 
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
@@ -11,14 +10,14 @@ use kube::Client;
 use kube::client::Body;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep_until, timeout};
 use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker, MakeBackoff};
 use tower::util::rng::HasherRng;
-use tracing::subscriber::NoSubscriber;
 
 use super::access::Access;
 use super::failure::{Act, Failure};
+use super::login::Login;
+use super::reactor::Reactor;
 use super::tried::{Teller, Tried};
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
@@ -27,6 +26,9 @@ use crate::model::fault::{Fault, Outcome};
 const MAX_ANSWER: usize = 4 << 20;
 /// Shortest and longest pause between two tries; up to as much again is added at random.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// As what Manifold presents itself.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("manifold/", env!("CARGO_PKG_VERSION")));
 
 /// How long the API server may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,21 +58,22 @@ pub(super) struct Answer {
     pause: Option<Duration>,
 }
 
-/// The line.
+/// The line of one call.
 pub(super) struct Line {
-    reactor: Reactor,
-    client: Client,
-    login: Option<HeaderValue>,
-    token: Option<PathBuf>,
-    server: String,
+    wire: Arc<Wire>,
     budget: Budget,
     left: Mutex<Duration>,
     /// Who is told of each try.
     pub(super) teller: Option<Teller>,
 }
 
-/// Runs what is asynchronous on the calling thread.
-struct Reactor(Option<Runtime>);
+/// Connections to one API server, and how to log in there. Calls of one process may share it.
+pub(super) struct Wire {
+    reactor: Reactor,
+    client: Client,
+    login: Login,
+    server: String,
+}
 
 impl Ask {
     pub(super) fn get(act: String, path: String) -> Self {
@@ -99,24 +102,39 @@ impl Ask {
     }
 }
 
-impl Line {
-    pub(super) fn open(access: Access, budget: Budget) -> Outcome<Self> {
+impl Wire {
+    pub(super) fn open(access: Access, reactor: Reactor, connect: Duration) -> Outcome<Self> {
         // An error only says that one is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let reactor = Reactor::new()?;
-        let client = reactor.within(|| access.client(budget.one_try))??;
+        let client = reactor.within(|| access.client(connect))??;
         let login = access.login()?;
         let server = access.config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        Ok(Self {
-            reactor,
-            client,
-            login,
-            token: access.token,
-            server,
-            budget,
-            left: Mutex::new(budget.whole),
-            teller: None,
-        })
+        Ok(Self { reactor, client, login, server })
+    }
+
+    /// A client that logs in by itself, for what asks without a [`Line`].
+    pub(super) fn client(&self) -> Client {
+        let (client, login) = (self.client.clone(), self.login.clone());
+        let service = tower::service_fn(move |mut request: Request<Body>| {
+            let client = client.clone();
+            // Without a login the server refuses, and says so.
+            if let Ok(Some(login)) = login.header() {
+                request.headers_mut().insert(AUTHORIZATION, login);
+            }
+            request.headers_mut().insert(USER_AGENT, AGENT);
+            async move { client.send(request).await }
+        });
+        Client::new(service, "default")
+    }
+
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+}
+
+impl Line {
+    pub(super) fn over(wire: Arc<Wire>, budget: Budget) -> Self {
+        Self { wire, budget, left: Mutex::new(budget.whole), teller: None }
     }
 
     /// Asks until there is an answer that asking again would not change.
@@ -125,7 +143,7 @@ impl Line {
     /// There was none in time, or there will be none. A code that stands for a refusal is an answer.
     pub(super) fn ask(&self, ask: &Ask) -> Outcome<Answer> {
         let allowance = self.left().max(self.budget.one_try);
-        let (answer, taken) = self.reactor.run(async {
+        let (answer, taken) = self.wire.reactor.run(async {
             let start = Instant::now();
             (self.insist(ask, start + allowance).await, start.elapsed())
         })?;
@@ -158,7 +176,7 @@ impl Line {
     }
 
     fn act<'a>(&'a self, ask: &'a Ask) -> Act<'a> {
-        Act { what: &ask.act, server: &self.server }
+        Act { what: &ask.act, server: &self.wire.server }
     }
 
     async fn insist(&self, ask: &Ask, deadline: Instant) -> Outcome<Answer> {
@@ -189,7 +207,7 @@ impl Line {
 
     async fn once(&self, ask: &Ask) -> Result<Answer, Failure> {
         let response =
-            self.client.send(self.request(ask)?).await.map_err(|cause| self.act(ask).broken(cause))?;
+            self.wire.client.send(self.request(ask)?).await.map_err(|cause| self.act(ask).broken(cause))?;
         let code = response.status().as_u16();
         let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
@@ -202,8 +220,8 @@ impl Line {
             .method(&ask.method)
             .uri(&ask.path)
             .header(ACCEPT, ask.accept)
-            .header(USER_AGENT, concat!("manifold/", env!("CARGO_PKG_VERSION")));
-        if let Some(login) = self.token()?.or_else(|| self.login.clone()) {
+            .header(USER_AGENT, AGENT);
+        if let Some(login) = self.wire.login.header().map_err(Failure::Lasting)? {
             request = request.header(AUTHORIZATION, login);
         }
         let body = match &ask.content {
@@ -215,24 +233,6 @@ impl Line {
         };
         request.body(body).map_err(|cause| Failure::Lasting(self.act(ask).unsendable(cause)))
     }
-
-    /// The token in the file, as it is now: whoever issues it replaces it before it expires.
-    fn token(&self) -> Result<Option<HeaderValue>, Failure> {
-        let Some(path) = &self.token else { return Ok(None) };
-        let unusable = |kind: FaultKind, what: &str| {
-            Fault::new(kind, format!("{what} {path:?}")).remedy("correct the file that holds the token")
-        };
-        let text = std::fs::read_to_string(path).map_err(|cause| {
-            Failure::Lasting(unusable(FaultKind::Io, "cannot read the token in").because(cause))
-        })?;
-        let value = HeaderValue::try_from(format!("Bearer {}", text.trim()));
-        let mut value = value
-            .ok()
-            .filter(|_| !text.trim().is_empty())
-            .ok_or_else(|| Failure::Lasting(unusable(FaultKind::Config, "there is no token in")))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
-    }
 }
 
 impl Answer {
@@ -242,44 +242,11 @@ impl Answer {
     }
 }
 
-impl Reactor {
-    fn new() -> Outcome<Self> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
-        runtime.map(|runtime| Self(Some(runtime))).map_err(|cause| {
-            Fault::new(FaultKind::Io, "cannot prepare to speak with the cluster").because(cause)
-        })
-    }
-
-    fn runtime(&self) -> Outcome<&Runtime> {
-        self.0.as_ref().ok_or_else(|| Fault::new(FaultKind::Io, "the line to the cluster is closed"))
-    }
-
-    fn within<T>(&self, job: impl FnOnce() -> T) -> Outcome<T> {
-        let _entered = self.runtime()?.enter();
-        Ok(job())
-    }
-
-    /// Runs to the end. What the libraries would log by themselves is in the faults already.
-    fn run<T>(&self, job: impl Future<Output = T>) -> Outcome<T> {
-        let runtime = self.runtime()?;
-        Ok(tracing::subscriber::with_default(NoSubscriber::default(), || runtime.block_on(job)))
-    }
-}
-
-impl Drop for Reactor {
-    /// Leaves a name that is still being looked up alone, where an ordinary end would wait for the resolver.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 impl std::fmt::Debug for Line {
     /// The client is left out: it holds secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Line")
-            .field("server", &self.server)
+            .field("server", &self.wire.server)
             .field("budget", &self.budget)
             .finish_non_exhaustive()
     }

@@ -7,14 +7,19 @@
 mod access;
 mod failure;
 mod line;
+mod login;
 mod objects;
+mod reactor;
 mod slices;
 mod tls;
 mod tried;
+mod trunk;
+mod watch;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use k8s_openapi::jiff::Timestamp;
@@ -22,6 +27,9 @@ use k8s_openapi::jiff::Timestamp;
 pub use access::ServiceAccount;
 pub use line::Budget;
 pub use tried::{Ended, Teller, Tried};
+pub use trunk::{Source, Trunk};
+pub use watch::{News, Sort, networks as watch_networks, pods as watch_pods};
+pub use watched::Watched;
 
 use crate::engine::ports::Cluster;
 use crate::model::FaultKind;
@@ -29,7 +37,8 @@ use crate::model::device::PublishedDevice;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Definition, Event, Pod, PodName};
 use access::Access;
-use line::{Answer, Ask, Line};
+use line::{Answer, Ask, Line, Wire};
+use reactor::Reactor;
 
 /// How often a write is tried again because something else wrote in between.
 const CONFLICTS: u32 = 5;
@@ -48,6 +57,8 @@ pub struct KubeCluster {
     definitions: Known<Definition>,
     /// The nodes of pods.
     nodes: Known<String>,
+    /// What a process that keeps listening was told; asked before the server is.
+    watched: Option<Arc<Watched>>,
 }
 
 /// What the API server said, by namespace and name; `None` where it has nothing.
@@ -85,9 +96,38 @@ impl KubeCluster {
         Self::through(Access::of_account(account)?, budget)
     }
 
+    /// The cluster of a kubeconfig or an account. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// As [`KubeCluster::from_kubeconfig`] and [`KubeCluster::in_cluster`].
+    pub fn new(source: &Source, budget: Budget) -> Outcome<Self> {
+        Self::through(source.access()?, budget)
+    }
+
+    /// A cluster whose connections calls share, and of which `watched` was told. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// As [`KubeCluster::from_kubeconfig`] and [`KubeCluster::in_cluster`].
+    pub fn shared(trunk: &Trunk, watched: Arc<Watched>, budget: Budget) -> Outcome<Self> {
+        Ok(Self { watched: Some(watched), ..Self::over(trunk.wire()?, budget) })
+    }
+
     fn through(access: Access, budget: Budget) -> Outcome<Self> {
-        let line = Line::open(access, budget)?;
-        Ok(Self { line, pods: Mutex::default(), definitions: Mutex::default(), nodes: Mutex::default() })
+        let wire = Wire::open(access, Reactor::own()?, budget.one_try)?;
+        Ok(Self::over(Arc::new(wire), budget))
+    }
+
+    fn over(wire: Arc<Wire>, budget: Budget) -> Self {
+        let line = Line::over(wire, budget);
+        let (pods, definitions, nodes) = Default::default();
+        Self { line, pods, definitions, nodes, watched: None }
+    }
+
+    /// The pod, as a process that keeps listening was told of it.
+    fn told_pod(&self, name: &PodName) -> Option<Pod> {
+        let pod = self.watched.as_ref()?.pod(name)?;
+        remember(&self.pods, &name.namespace, &name.name, Some(pod.clone()));
+        Some(pod)
     }
 
     /// The same cluster; each try of a request is told.
@@ -174,7 +214,10 @@ impl Cluster for KubeCluster {
     fn pod(&self, name: &PodName) -> Outcome<Option<Pod>> {
         let pod = match recall(&self.pods, &name.namespace, &name.name) {
             Some(known) => known,
-            None => self.live_pod(name)?,
+            None => match self.told_pod(name) {
+                Some(pod) => Some(pod),
+                None => self.live_pod(name)?,
+            },
         };
         match pod {
             Some(pod) if !Self::is_named(name, &pod) => Err(another_uid(name, &pod)),
@@ -185,6 +228,9 @@ impl Cluster for KubeCluster {
     fn definition(&self, namespace: &str, name: &str) -> Outcome<Option<Definition>> {
         if let Some(known) = recall(&self.definitions, namespace, name) {
             return Ok(known);
+        }
+        if let Some(told) = self.watched.as_ref().and_then(|watched| watched.definition(namespace, name)) {
+            return Ok(Some(told));
         }
         let act = format!("get network definition {:?}", format!("{namespace}/{name}"));
         let kind = "network-attachment-definitions";

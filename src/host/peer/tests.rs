@@ -24,6 +24,7 @@ fn attachment(ifname: &str, config: &str) -> Attachment {
         device: None,
         device_file: None,
         sockets: None,
+        selection: None,
     }
 }
 

@@ -11,7 +11,9 @@ use crate::model::object::Object;
 use crate::model::thick::SOCKET_DIR;
 
 /// Keys that are about the daemon alone, or about the file it writes for the runtime: they are not laid over calls.
-const OWN: [&str; 25] = [
+const OWN: [&str; 27] = [
+    "nodename",
+    "livenetworks",
     "socketdir",
     "daemonsocketdir",
     "chrootdir",
@@ -56,6 +58,10 @@ pub struct DaemonSettings {
     pub cache_grace: u64,
     /// The API server and the account, for what is no call of a runtime; key `kubeconfig`.
     pub kubeconfig: Option<PathBuf>,
+    /// The name of this node in the cluster; key `nodeName`.
+    pub node: Option<String>,
+    /// Whether running pods are brought to what their annotation selects when it changes; key `liveNetworks`.
+    pub live: bool,
     /// Where things are.
     pub places: Places,
     /// Where and how much is logged.
@@ -84,6 +90,8 @@ struct Keys {
     cachegraceseconds: Option<u64>,
     kubeconfig: Option<PathBuf>,
     chrootdir: Option<PathBuf>,
+    nodename: Option<String>,
+    livenetworks: Option<bool>,
 }
 
 impl DaemonSettings {
@@ -123,6 +131,8 @@ impl DaemonSettings {
             housekeeping: keys.housekeepingseconds.unwrap_or(HOUSEKEEPING),
             cache_grace: keys.cachegraceseconds.unwrap_or(CACHE_GRACE),
             kubeconfig: keys.kubeconfig.filter(|path| !path.as_os_str().is_empty()),
+            node: keys.nodename.filter(|name| !name.is_empty()),
+            live: keys.livenetworks.unwrap_or(true),
             places: Places::read(object)?,
             logging: Logging::read(object)?,
             root,

@@ -74,6 +74,19 @@ impl Settings {
     /// A value of the wrong type; a directory that is no absolute path; a delegate that is no network; neither
     /// `delegates` nor `clusterNetwork`.
     pub fn read(object: &Object, name: &str) -> Outcome<Self> {
+        let settings = Self::read_without_default(object, name)?;
+        if settings.delegates.is_empty() && settings.cluster_network.is_none() {
+            return Err(Fault::new(FaultKind::Config, "no default network is configured")
+                .remedy("write it into \"delegates\", or name it in \"clusterNetwork\""));
+        }
+        Ok(settings)
+    }
+
+    /// The same, for who attaches additional networks alone.
+    ///
+    /// # Errors
+    /// As [`Settings::read`], but for a default network that is missing.
+    pub fn read_without_default(object: &Object, name: &str) -> Outcome<Self> {
         let keys: Keys = object.decode("Manifold's configuration")?;
         let cluster_network = keys.clusternetwork.filter(|n| !n.is_empty());
         let version: CniVersion = keys.cniversion.as_deref().unwrap_or_default().parse()?;
@@ -81,10 +94,6 @@ impl Settings {
             None => object.find("delegates").map_or(Ok(Vec::new()), |raw| delegates(raw, name, version))?,
             Some(_) => Vec::new(),
         };
-        if delegates.is_empty() && cluster_network.is_none() {
-            return Err(Fault::new(FaultKind::Config, "no default network is configured")
-                .remedy("write it into \"delegates\", or name it in \"clusterNetwork\""));
-        }
         let (switches, rules) = Switches::read(object)?;
         let chain = keys.auxiliarycnichainname.filter(|n| !n.is_empty());
         Ok(Self {

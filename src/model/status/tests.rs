@@ -19,6 +19,7 @@ fn attachment(role: Role) -> Attachment {
         device: None,
         device_file: None,
         sockets: None,
+        selection: None,
     }
 }
 

@@ -39,6 +39,7 @@ impl Case {
             device: None,
             device_file: None,
             sockets: None,
+            selection: None,
         })
     }
 

@@ -196,6 +196,37 @@ impl ApiServer {
         self.state().remove(&(pods(namespace), name.to_owned()));
     }
 
+    /// Removes a network definition.
+    pub(crate) fn remove_definition(&self, network: &str) {
+        let (namespace, name) = split(network);
+        self.state().remove(&(definitions(namespace), name.to_owned()));
+    }
+
+    /// Changes what a pod selects.
+    pub(crate) fn select(&self, pod: &str, networks: &str) {
+        let (namespace, name) = split(pod);
+        let mut state = self.state();
+        let key = (pods(namespace), name.to_owned());
+        let mut object = state.objects.get(&key).expect("a pod").clone();
+        object["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"] = json!(networks);
+        state.put(key, object);
+    }
+
+    /// Ends all watches, as the API server does after a while.
+    pub(crate) fn end_watches(&self) {
+        self.state().end_watches();
+    }
+
+    /// How many watch.
+    pub(crate) fn watches(&self) -> usize {
+        self.state().watches()
+    }
+
+    /// Forgets all changes so far: who would go on from one of them has to list anew.
+    pub(crate) fn forget(&self) {
+        self.state().forget();
+    }
+
     /// The events of a namespace, in the order of their names.
     pub(crate) fn events(&self, namespace: &str) -> Vec<Value> {
         let state = self.state();

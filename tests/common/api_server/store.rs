@@ -19,8 +19,24 @@ pub(super) struct State {
     pub(super) tokens: Vec<String>,
     pub(super) log: Vec<Asked>,
     pub(super) mishaps: VecDeque<(Method, String, Mishap)>,
-    history: Vec<(u64, String, String)>,
-    watchers: Vec<(String, mpsc::UnboundedSender<Bytes>)>,
+    history: Vec<Change>,
+    /// Changes up to this version are forgotten.
+    forgotten: u64,
+    watchers: Vec<Watcher>,
+}
+
+/// What happened to an object.
+struct Change {
+    version: u64,
+    place: String,
+    kind: &'static str,
+    object: Value,
+}
+
+/// Who is told of changes.
+struct Watcher {
+    asked: Asked,
+    to: mpsc::UnboundedSender<Bytes>,
 }
 
 /// The body of an answer: at once, or line by line.
@@ -52,21 +68,40 @@ impl State {
         let kind = if self.objects.contains_key(&key) { "MODIFIED" } else { "ADDED" };
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        self.changed(&key.0, kind, &object);
+        self.changed(&key.0, kind, object.clone());
         self.objects.insert(key, object);
     }
 
     pub(super) fn remove(&mut self, key: &Key) {
-        if let Some(object) = self.objects.remove(key) {
+        if let Some(mut object) = self.objects.remove(key) {
             self.version += 1;
-            self.changed(&key.0, "DELETED", &object);
+            object["metadata"]["resourceVersion"] = self.version.to_string().into();
+            self.changed(&key.0, "DELETED", object);
         }
     }
 
-    fn changed(&mut self, place: &str, kind: &str, object: &Value) {
-        let line = format!("{}\n", json!({"type": kind, "object": object}));
-        self.history.push((self.version, place.to_owned(), line.clone()));
-        self.watchers.retain(|(watched, to)| watched != place || to.send(line.clone().into()).is_ok());
+    fn changed(&mut self, place: &str, kind: &'static str, object: Value) {
+        let change = Change { version: self.version, place: place.to_owned(), kind, object };
+        self.watchers.retain(|watcher| watcher.told(&change));
+        self.history.push(change);
+    }
+
+    /// Ends all watches, as the API server does after a while.
+    pub(super) fn end_watches(&mut self) {
+        self.watchers.clear();
+    }
+
+    /// How many watch.
+    pub(super) fn watches(&mut self) -> usize {
+        self.watchers.retain(|watcher| !watcher.to.is_closed());
+        self.watchers.len()
+    }
+
+    /// Forgets all changes so far: who would go on from one of them has to list anew.
+    pub(super) fn forget(&mut self) {
+        self.version += 1;
+        self.forgotten = self.version;
+        self.history.clear();
     }
 
     pub(super) fn answer(&mut self, asked: &Asked) -> Answer {
@@ -77,8 +112,8 @@ impl State {
         let collection =
             ["pods", "events", "network-attachment-definitions", "resourceslices"].contains(&name);
         match asked.method {
-            Method::GET if collection && query.contains("watch=") => self.watch(path, query),
-            Method::GET if collection => self.list(path, query),
+            Method::GET if collection && query.contains("watch=") => self.watch(asked, query),
+            Method::GET if collection => self.list(asked),
             Method::GET => self.get(&key, asked),
             Method::POST => self.post(path, &asked.body),
             Method::PATCH => self.patch(key, asked),
@@ -94,16 +129,9 @@ impl State {
         }
     }
 
-    fn list(&self, place: &str, query: &str) -> Answer {
-        let selector = query.split('&').find_map(|part| part.strip_prefix("fieldSelector="));
-        let selector = selector.unwrap_or_default().replace("%3D", "=").replace("%2C", ",");
-        let fits = |object: &Value| {
-            selector.split(',').filter_map(|field| field.split_once('=')).all(|(field, value)| {
-                object.pointer(&format!("/{}", field.replace('.', "/"))) == Some(&json!(value))
-            })
-        };
-        let here = self.objects.iter().filter(|((at, _), _)| at == place).map(|(_, object)| object);
-        let items: Vec<&Value> = here.filter(|object| fits(object)).collect();
+    fn list(&self, asked: &Asked) -> Answer {
+        let meant = self.objects.iter().filter(|((place, _), object)| is_meant(asked, place, object));
+        let items: Vec<Value> = meant.map(|(_, object)| shown(object, asked)).collect();
         let metadata = json!({"resourceVersion": self.version.to_string()});
         whole(
             200,
@@ -112,15 +140,20 @@ impl State {
     }
 
     /// What changed since the version in the query, and what changes from now on.
-    fn watch(&mut self, place: &str, query: &str) -> Answer {
+    fn watch(&mut self, asked: &Asked, query: &str) -> Answer {
         let since = query.split('&').find_map(|part| part.strip_prefix("resourceVersion=")?.parse().ok());
+        let since: u64 = since.unwrap_or(0);
         let (to, lines) = mpsc::unbounded_channel();
-        for (version, at, line) in &self.history {
-            if at == place && *version > since.unwrap_or(0) {
-                to.send(line.clone().into()).expect("a watcher");
-            }
+        let watcher = Watcher { asked: asked.clone(), to };
+        if since < self.forgotten {
+            let status = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old", "status": "Failure"});
+            let line = format!("{}\n", json!({"type": "ERROR", "object": status}));
+            watcher.to.send(line.into()).expect("a watcher");
+            return Response::new(Reply::Watch(lines));
         }
-        self.watchers.push((place.to_owned(), to));
+        let news = self.history.iter().filter(|change| change.version > since);
+        news.for_each(|change| assert!(watcher.told(change), "a watcher"));
+        self.watchers.push(watcher);
         Response::new(Reply::Watch(lines))
     }
 
@@ -154,6 +187,32 @@ impl State {
         self.put(key.clone(), object);
         self.get(&key, asked)
     }
+}
+
+impl Watcher {
+    /// Tells of a change, if it is one that is watched; `false` if nobody hears any more.
+    fn told(&self, change: &Change) -> bool {
+        if !is_meant(&self.asked, &change.place, &change.object) {
+            return !self.to.is_closed();
+        }
+        let line = json!({"type": change.kind, "object": shown(&change.object, &self.asked)});
+        self.to.send(format!("{line}\n").into()).is_ok()
+    }
+}
+
+/// Whether a request for a collection, of one namespace or of all, means this object.
+fn is_meant(asked: &Asked, place: &str, object: &Value) -> bool {
+    let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
+    let (api, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let all = place.strip_prefix(api).is_some_and(|rest| {
+        rest.strip_prefix("/namespaces/").is_some_and(|rest| rest.split('/').skip(1).eq([name]))
+    });
+    let selector = query.split('&').find_map(|part| part.strip_prefix("fieldSelector="));
+    let selector = selector.unwrap_or_default().replace("%3D", "=").replace("%2C", ",");
+    let fits = selector.split(',').filter_map(|field| field.split_once('=')).all(|(field, value)| {
+        object.pointer(&format!("/{}", field.replace('.', "/"))) == Some(&json!(value))
+    });
+    (path == place || all) && fits
 }
 
 /// Why a write does not fit the object there is.

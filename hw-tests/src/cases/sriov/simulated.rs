@@ -139,6 +139,7 @@ impl Stage {
             device: None,
             device_file: None,
             sockets: None,
+            selection: None,
         };
         let made = self.call(|node| add(node, vec![attachment]))?;
         made.into_iter().next().ok_or_else(|| Trouble::new("ADD made nothing"))

@@ -24,6 +24,7 @@ fn attachment(keys: Value) -> Attachment {
         device: None,
         device_file: None,
         sockets: None,
+        selection: None,
     }
 }
 

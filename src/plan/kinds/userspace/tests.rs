@@ -20,6 +20,7 @@ fn read(host: Value, container: Value) -> Outcome<Box<dyn Wanted>> {
         device: None,
         device_file: None,
         sockets: None,
+        selection: None,
     };
     Userspace.read(Ask { conf: &attachment.network.plugins[0], attachment: &attachment })
 }

@@ -28,6 +28,7 @@ fn attachment(keys: Value) -> Attachment {
         device: None,
         device_file: None,
         sockets: Some(Box::new(SocketGround { volumes: vec![volume], ..SocketGround::default() })),
+        selection: None,
     }
 }
 
