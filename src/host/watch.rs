@@ -1,5 +1,6 @@
 //! Directories that are watched: whoever waits is told that something changed in one.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +27,7 @@ impl Watch {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC);
         inotify.map(Self).map_err(|cause| {
             Fault::new(FaultKind::Kernel, "cannot watch directories")
-                .because(cause)
+                .because(io::Error::from(cause))
                 .remedy("raise the sysctl \"fs.inotify.max_user_instances\"")
         })
     }

@@ -1,6 +1,7 @@
 //! `manifold doctor`.
 
 use std::fs;
+use std::io::{Read, Write};
 
 use super::*;
 
@@ -99,10 +100,24 @@ fn a_shim_without_its_daemon_is_bad() {
     assert!(!ok);
     assert_eq!(found["daemon"]["health"], "bad", "{found}");
 
-    let _listening = std::os::unix::net::UnixListener::bind(folder.join("multus.sock")).unwrap();
+    let daemon = std::os::unix::net::UnixListener::bind(folder.join("multus.sock")).unwrap();
+    let answers = ["200 OK\r\nContent-Length: 0\r\n\r\n", "503 Unavailable\r\n\r\nno default network", ""];
+    let served = std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = daemon.accept().unwrap();
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+            stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).unwrap();
+        }
+    });
     let (ok, found) = examined(&stage, "00-manifold.conf", &conf);
     assert!(ok, "{found}");
     assert_eq!(found["daemon"]["health"], "ok", "{found}");
+    for said in ["is not ready (503): no default network", "what came is no HTTP answer"] {
+        let (ok, found) = examined(&stage, "00-manifold.conf", &conf);
+        assert!(!ok, "{found}");
+        assert!(found["daemon"]["found"].as_str().unwrap().contains(said), "{found}");
+    }
+    served.join().unwrap();
 }
 
 #[test]

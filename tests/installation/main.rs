@@ -11,6 +11,7 @@
 )]
 
 mod kept;
+mod manifest;
 mod node;
 mod once;
 mod unready;

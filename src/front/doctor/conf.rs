@@ -1,7 +1,9 @@
 //! The configuration that a container runtime takes: the first of its directory by name.
 
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -15,6 +17,11 @@ use crate::model::settings::{Places, Program, Settings};
 use crate::model::thick::{SOCKET, SOCKET_DIR};
 use crate::model::{FaultKind, Object};
 use crate::plan::runtime_conf::first_plugin;
+
+/// Longest wait for a part of a daemon's answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest answer, in bytes.
+const MAX_ANSWER: u64 = 64 << 10;
 
 /// A configuration, as its plugin gets it.
 pub(super) struct Conf {
@@ -119,15 +126,38 @@ impl Conf {
         })
     }
 
-    /// Whether the daemon of a shim answers.
+    /// Whether the daemon of a shim answers, and what it waits for.
     pub(super) fn daemon(&self) -> Option<Finding> {
         let Part::Shim(socket) = &self.part else { return None };
-        Some(match UnixStream::connect(socket) {
-            Ok(_) => ok("daemon", format!("listens at {socket:?}")),
+        let fault = |what: String| Fault::new(FaultKind::Unavailable, what);
+        Some(match readiness(socket) {
+            Ok((200, _)) => ok("daemon", format!("serves at {socket:?}")),
+            Ok((code, text)) => {
+                let fault = fault(format!("the daemon at {socket:?} is not ready ({code})")).because(text);
+                bad("daemon", &fault.remedy("do what it says; its log says more"))
+            }
             Err(cause) => {
-                let fault = Fault::new(FaultKind::Unavailable, format!("no daemon listens at {socket:?}"));
-                bad("daemon", &fault.because(cause).remedy("start \"manifold daemon\", and look at its log"))
+                let fault = fault(format!("no daemon answers at {socket:?}")).because(cause);
+                bad("daemon", &fault.remedy("start \"manifold daemon\", and look at its log"))
             }
         })
     }
+}
+
+/// What a daemon says of itself: an HTTP status code, and why.
+fn readiness(socket: &Path) -> io::Result<(u16, String)> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: manifold\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut answer).map_err(|cause| {
+        let silent = cause.kind() == io::ErrorKind::WouldBlock;
+        if silent { io::Error::other(format!("it says nothing for {PATIENCE:?}")) } else { cause }
+    })?;
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let code =
+        code.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "what came is no HTTP answer"))?;
+    Ok((code, text.trim().to_owned()))
 }

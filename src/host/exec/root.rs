@@ -49,7 +49,7 @@ pub(super) fn command(program: &Path, root: Option<&Path>) -> Command {
 pub fn become_in(root: &Path, program: &Path) -> Fault {
     if let Err(cause) = chroot(root).and_then(|()| chdir("/")) {
         return Fault::new(FaultKind::Plugin, format!("cannot make {root:?} the root directory"))
-            .because(cause)
+            .because(io::Error::from(cause))
             .remedy("correct \"chrootDir\", and let the daemon have CAP_SYS_CHROOT");
     }
     let mut pauses = BUSY_PAUSES.into_iter().map(Duration::from_millis);
