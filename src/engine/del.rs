@@ -131,6 +131,7 @@ fn by_another_plugin(mut record: Record) -> Record {
         | Step::Vf(_)
         | Step::Socket(_)
         | Step::Port(_)
+        | Step::Vpp(_)
         | Step::Note(_)
         | Step::Configure(_)
         | Step::DefaultRoute(_)

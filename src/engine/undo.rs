@@ -94,7 +94,7 @@ fn told(fault: Fault, undo: &Undo<'_>) -> Fault {
     let what = match step {
         Step::Exec(_) => return fault.while_doing(named(site)),
         Step::Vf(_) => "its virtual function".to_owned(),
-        Step::Port(_) => "its port of the switch".to_owned(),
+        Step::Port(_) | Step::Vpp(_) => "its port of the switch".to_owned(),
         Step::Socket(_) | Step::Note(_) => "its socket".to_owned(),
         Step::Link(_) | Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass => "its link".to_owned(),
         Step::Lease(_) => "its addresses".to_owned(),

@@ -78,6 +78,9 @@ struct Attach {
     /// The socket of Open vSwitch's database
     #[arg(long, value_name = "PATH", default_value = settings::OVSDB_SOCKET)]
     ovsdb_socket: PathBuf,
+    /// The socket of VPP's API
+    #[arg(long, value_name = "PATH", default_value = settings::VPP_SOCKET)]
+    vpp_socket: PathBuf,
     /// Directory of short links to the directories of sockets
     #[arg(long, value_name = "DIR", default_value = settings::LINK_DIR)]
     link_dir: PathBuf,
@@ -357,6 +360,7 @@ impl Attach {
         let mut attachments = resolve(&sandbox, wish)?;
         let switches = Switches {
             ovsdb: self.ovsdb_socket.clone(),
+            vpp: self.vpp_socket.clone(),
             link_dir: self.link_dir.clone(),
             ..Switches::default()
         };

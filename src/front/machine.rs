@@ -21,6 +21,7 @@ use crate::host::kube::{Budget, KubeCluster, News, ServiceAccount, Source, Trunk
 use crate::host::netlink::Sockets;
 use crate::host::ovsdb::OpenSwitches;
 use crate::host::probe::HostProbe;
+use crate::host::vpp::OpenVpps;
 use crate::model::ContainerId;
 use crate::model::fault::Outcome;
 use crate::model::settings::Places;
@@ -32,6 +33,8 @@ const PLUGIN_LIMIT: Duration = Duration::from_secs(120);
 pub(super) struct Machine {
     /// The call's connections to switches.
     pub(super) switches: Rc<OpenSwitches>,
+    /// The call's connections to VPP.
+    pub(super) vpps: Rc<OpenVpps>,
     probe: Box<dyn Probe>,
     hands: Box<dyn Hands>,
     /// The journal, for doors that only read.
@@ -49,10 +52,11 @@ impl Machine {
         let plugins = Plugins::new(path, environment(), PLUGIN_LIMIT);
         let plugins = plugins.in_turns(context.turns.clone()).in_root(context.root.clone());
         let plugins = Rc::new(plugins);
-        let switches = Rc::new(OpenSwitches::default());
-        let probe =
-            HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins)).with_switches(Rc::clone(&switches));
-        let hands = HostHands::new(sockets, plugins, &places.cache_dir).with_switches(Rc::clone(&switches));
+        let (switches, vpps) = (Rc::new(OpenSwitches::default()), Rc::new(OpenVpps::default()));
+        let probe = HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins))
+            .with_switches(Rc::clone(&switches), Rc::clone(&vpps));
+        let hands = HostHands::new(sockets, plugins, &places.cache_dir)
+            .with_switches(Rc::clone(&switches), Rc::clone(&vpps));
         let journal = FileJournal::new(&places.state_dir);
         let stopwatch = context.stopwatch.clone();
         let (probe, hands): (Box<dyn Probe>, Box<dyn Hands>) = match &stopwatch {
@@ -62,7 +66,7 @@ impl Machine {
                 Box::new(Timed::new(hands, Arc::clone(watch))),
             ),
         };
-        Self { switches, probe, hands, journal, stopwatch, shared: context.cluster.clone() }
+        Self { switches, vpps, probe, hands, journal, stopwatch, shared: context.cluster.clone() }
     }
 
     /// The cluster of a call: that of the kubeconfig, else of the account the program runs under, else none.

@@ -1,5 +1,6 @@
 //! The verbs where this program is itself: several networks for a pod.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use super::catalogue::Catalogue;
@@ -11,7 +12,7 @@ use super::publish::Publisher;
 use super::readiness;
 use super::sockets::Offer;
 use super::wish::{Asker, wish};
-use crate::engine::ports::{Cluster, Devices};
+use crate::engine::ports::{Cluster, Devices, Journal};
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, status};
 use crate::host::kubelet::Kubelet;
@@ -19,10 +20,12 @@ use crate::model::args::CniArgs;
 use crate::model::call::{Config, Leaving, Sandbox};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Pod, PodName};
-use crate::model::settings::{Places, Settings, Switches};
+use crate::model::settings::{Places, Settings};
 use crate::model::{Attachment, CniResult, FaultKind, NetnsPath, Network, Owner, Role, dialect};
+use crate::plan::mark;
 use crate::plan::port::OvsDatabase;
 use crate::plan::resolve::{self, resolve};
+use crate::plan::vpp::VppApi;
 
 pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outcome<Vec<u8>> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
@@ -119,15 +122,26 @@ pub(super) fn gc(config: &Config, valid: &[Owner], context: &Context) -> Outcome
     Fault::gather(faults).map_or(Ok(()), Err)
 }
 
-/// Takes down the ports of a switch that no record knows and no valid attachment has: their records are lost. A port is
+/// Takes down the ports of switches that no record knows and no valid attachment has: their records are lost. A port is
 /// looked for before its record is, so one that is just being made is not among them.
 fn orphans(machine: &Machine, settings: &Settings, valid: &[Owner]) -> Outcome<()> {
-    let Switches { ovsdb, patience, .. } = &settings.switches;
-    let database = OvsDatabase { socket: ovsdb.clone(), patience: *patience };
+    let (switches, state_dir) = (&settings.switches, &settings.places.state_dir);
+    let database = OvsDatabase { socket: switches.ovsdb.clone(), patience: switches.patience };
     let keep = |owner: &Owner| {
         valid.iter().any(|valid| valid.container == owner.container) || machine.knows(&owner.container)
     };
-    machine.switches.sweep(&database, &settings.places.state_dir, &keep).map(drop)
+    let ports = machine.switches.sweep(&database, state_dir, &keep).map(drop);
+    let known = LazyCell::new(|| {
+        let recorded = machine.journal.containers().ok()?;
+        let recorded = recorded.iter().filter(|container| machine.knows(container));
+        Some(valid.iter().map(|valid| &valid.container).chain(recorded).map(mark::vpp_container).collect())
+    });
+    // Where nobody can tell, everything is kept.
+    let keep = |container: &str| {
+        known.as_ref().is_none_or(|known: &Vec<String>| known.iter().any(|one| one == container))
+    };
+    let interfaces = machine.vpps.sweep(&VppApi::of(switches), state_dir, &keep);
+    Fault::gather(ports.err().into_iter().chain(interfaces.err())).map_or(Ok(()), Err)
 }
 
 /// The networks that every pod gets, and why some are not known: that keeps nothing from being collected.

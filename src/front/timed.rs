@@ -41,6 +41,7 @@ fn kind(step: &Step) -> String {
         .to_owned(),
         Step::Vf(_) => "sriov".to_owned(),
         Step::Port(_) => "ovs".to_owned(),
+        Step::Vpp(_) => "vpp".to_owned(),
         Step::Configure(_) => "addresses".to_owned(),
         Step::Exec(exec) => format!("plugin {}", exec.program),
         Step::Pass => "passthru".to_owned(),

@@ -12,6 +12,7 @@ use super::netns::Netns;
 use super::ovsdb::OpenSwitches;
 use super::sysfs::Sysfs;
 use super::vf_registry::VfRegistry;
+use super::vpp::OpenVpps;
 use crate::engine::ports::{NetnsState, Probe};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, NetnsPath};
@@ -29,19 +30,20 @@ pub struct HostProbe {
     sysfs: Sysfs,
     registry: VfRegistry,
     switches: Rc<OpenSwitches>,
+    vpps: Rc<OpenVpps>,
 }
 
 impl HostProbe {
     /// A probe that shares the call's sockets, and looks for these plugins.
     pub fn new(sockets: Rc<Sockets>, plugins: Rc<Plugins>) -> Self {
         let (sysfs, registry) = (Sysfs::default(), VfRegistry::default());
-        Self { sockets, plugins, sysfs, registry, switches: Rc::default() }
+        Self { sockets, plugins, sysfs, registry, switches: Rc::default(), vpps: Rc::default() }
     }
 
     /// The same, which shares the call's connections to switches.
     #[must_use]
-    pub fn with_switches(self, switches: Rc<OpenSwitches>) -> Self {
-        Self { switches, ..self }
+    pub fn with_switches(self, switches: Rc<OpenSwitches>, vpps: Rc<OpenVpps>) -> Self {
+        Self { switches, vpps, ..self }
     }
 
     /// The same, which looks for devices in this tree and finds the account of VFs here.
@@ -85,6 +87,7 @@ impl Probe for HostProbe {
             Question::ResolvConf(path) => Ok(Answer::Text(text(path)?)),
             Question::Vf(vf) => self.vf(*vf),
             Question::Switch(database, bridge) => self.switches.survey(database, bridge).map(Answer::Switch),
+            Question::Vpp(api, bridge) => self.vpps.survey(api, Some(*bridge)).map(Answer::Vpp),
             Question::Group(name) => group(name),
         }
     }

@@ -1,16 +1,16 @@
 //! The directory of a socket. A pod may write into it, so nothing here follows a link in it: the directory is opened
 //! once, and what is in it is named relative to that.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, UnlinkatFlags, fchown, unlinkat};
+use nix::unistd::{Gid, UnlinkatFlags, fchown, fchownat, unlinkat};
 use rustix::fs::{XattrFlags, fsetxattr};
 
 use crate::model::FaultKind;
@@ -21,6 +21,8 @@ use crate::plan::port::{SocketHome, SocketStep};
 const MODE: u32 = 0o755;
 /// What a group needs to make sockets and to connect to them; new sockets belong to it too.
 const GROUP: u32 = 0o2070;
+/// Mode of a socket that its group may connect to.
+const SOCKET: u32 = 0o770;
 /// Mode of a note: there is no secret in it, and the application may be anybody.
 const NOTE: u32 = 0o644;
 /// The attribute with an SELinux context.
@@ -128,6 +130,33 @@ impl SocketDir {
             }
         }
         Ok(())
+    }
+
+    /// Lets a group connect to a socket, if one is there; whether one is. A link is not followed.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(super) fn share_socket(&self, file: &str, group: u32) -> Outcome<bool> {
+        let refused = |cause: io::Error| {
+            Fault::new(FaultKind::Io, format!("cannot give {:?} to group {group}", self.path.join(file)))
+                .because(cause)
+        };
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let socket = match openat(&self.fd, file, flags, Mode::empty()) {
+            Ok(socket) => socket,
+            Err(Errno::ENOENT) => return Ok(false),
+            Err(cause) => return Err(refused(cause.into())),
+        };
+        let seen = fstat(&socket).map_err(|cause| refused(cause.into()))?;
+        if kind(&seen) != SFlag::S_IFSOCK {
+            return Ok(false);
+        }
+        // What was opened, whatever the name leads to by now.
+        let opened = format!("/proc/self/fd/{}", socket.as_raw_fd());
+        fchownat(&socket, "", None, Some(Gid::from_raw(group)), AtFlags::AT_EMPTY_PATH)
+            .map_err(|cause| refused(cause.into()))?;
+        fs::set_permissions(&opened, Permissions::from_mode(SOCKET)).map_err(refused)?;
+        Ok(true)
     }
 
     /// Writes a file beside its place and moves it there: whoever reads sees all of it.
@@ -272,7 +301,7 @@ fn unusable(path: &Path, cause: io::Error) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixListener;
 
     fn step(folder: &Path) -> SocketStep {

@@ -9,6 +9,7 @@ use super::step::{
     Step, VlanProtocol, Yields,
 };
 use super::vf::{AppVf, Driven, KernelVf, VfLinkState, VfRate, VfSettings, VfStep, VfTake, VfVlan};
+use super::vpp::{MemifSocket, VppEnd, VppInterface, VppPort, VppStep};
 use crate::model::vhost_user::PortVlans;
 
 impl fmt::Display for Step {
@@ -19,6 +20,7 @@ impl fmt::Display for Step {
             Self::Vf(step) => step.fmt(f),
             Self::Socket(step) => step.fmt(f),
             Self::Port(step) => step.fmt(f),
+            Self::Vpp(step) => step.fmt(f),
             Self::Note(step) => step.fmt(f),
             Self::Configure(step) => step.fmt(f),
             Self::Exec(step) => {
@@ -170,9 +172,48 @@ impl fmt::Display for Port {
     }
 }
 
+impl fmt::Display for VppStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost(_) => f.write_str("find an interface of VPP by its tag"),
+            Self::Make(port) => port.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for VppPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, socket) = match &self.interface {
+            VppInterface::VhostUser(path) => ("vhost-user", path.display().to_string()),
+            VppInterface::Memif { socket: MemifSocket::File(path), .. } => {
+                ("memif", path.display().to_string())
+            }
+            VppInterface::Memif { socket: MemifSocket::Abstract { name, .. }, .. } => {
+                ("memif", format!("@{name} in the pod's network namespace"))
+            }
+        };
+        write!(f, "make a {kind} interface of VPP in bridge domain {}", self.bridge.number)?;
+        if self.bridge.create {
+            f.write_str(", with the domain if need be")?;
+        }
+        match self.end {
+            VppEnd::Connects => write!(f, ", which connects to {socket}")?,
+            VppEnd::Listens { .. } => write!(f, ", which makes {socket}")?,
+        }
+        if let Some(vlan) = self.vlan {
+            write!(f, ", VLAN {vlan}")?;
+        }
+        match self.mtu {
+            Some(mtu) => write!(f, ", MTU {mtu}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for NoteStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tell the application of Ethernet address {} and addresses in {}", self.note.mac, self.file)
+        let place = if self.home.is_some() { self.file.as_str() } else { "the pod's annotations" };
+        write!(f, "tell the application of Ethernet address {} and addresses in {place}", self.note.mac)
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::port::{OvsDatabase, SwitchFacts};
 use super::vf::VfFacts;
+use super::vpp::{VppApi, VppFacts};
 use crate::model::vhost_user::BridgeName;
 use crate::model::{IfName, MacAddr, PciAddress, PluginType};
 
@@ -34,6 +35,8 @@ pub enum Question {
     Vf(PciAddress),
     /// Open vSwitch, and one of its bridges.
     Switch(OvsDatabase, BridgeName),
+    /// VPP, and its bridge domain of this number.
+    Vpp(VppApi, u32),
     /// The group of this name (`group(5)`).
     Group(String),
 }
@@ -43,7 +46,12 @@ impl Question {
     pub fn is_about_the_pod(&self) -> bool {
         match self {
             Self::Link(place, _) | Self::DefaultLink(place) => *place == Place::Pod,
-            Self::Program(_) | Self::ResolvConf(_) | Self::Vf(_) | Self::Switch(..) | Self::Group(_) => false,
+            Self::Program(_)
+            | Self::ResolvConf(_)
+            | Self::Vf(_)
+            | Self::Switch(..)
+            | Self::Vpp(..)
+            | Self::Group(_) => false,
         }
     }
 }
@@ -72,6 +80,8 @@ pub enum Answer {
     Vf(Box<VfFacts>),
     /// The switch.
     Switch(SwitchFacts),
+    /// VPP.
+    Vpp(VppFacts),
     /// The group's number.
     Group(u32),
     /// It is there.
@@ -117,6 +127,12 @@ impl Facts {
     pub fn switch(&self, question: &Question) -> Option<&SwitchFacts> {
         let answer = self.answer(question)?;
         if let Answer::Switch(facts) = answer { Some(facts) } else { None }
+    }
+
+    /// What was seen of the VPP that the question is about.
+    pub fn vpp(&self, question: &Question) -> Option<&VppFacts> {
+        let answer = self.answer(question)?;
+        if let Answer::Vpp(facts) = answer { Some(facts) } else { None }
     }
 
     /// The number of the group of this name, if that was asked and there is one.

@@ -20,7 +20,7 @@ const NO_MOUNT: &str = "/var/lib/cni/usrspcni/";
 
 /// The text of the note: what the plan knows, and the addresses that came out.
 pub fn text(attachment: &Attachment, note: &Note, result: &CniResult) -> Value {
-    let Note { engine, interface, end, socket, bridge, vlans, mac, mtu, queues, .. } = note;
+    let Note { engine, interface, end, socket, is_abstract, bridge, vlans, mac, mtu, queues, .. } = note;
     let (vlan, trunk) = match vlans {
         PortVlans::All => (None, None),
         PortVlans::Access(id) => (Some(*id), None),
@@ -35,7 +35,7 @@ pub fn text(attachment: &Attachment, note: &Note, result: &CniResult) -> Value {
         "mode": mode, "socket": socket, "mac": mac, "queues": queues,
     });
     let more = json!({
-        "bridge": bridge, "mtu": mtu, "vlan": vlan, "trunk": trunk,
+        "bridge": bridge, "mtu": mtu, "vlan": vlan, "trunk": trunk, "abstract": is_abstract.then_some(true),
         "ips": result.ips, "routes": result.routes, "dns": result.dns,
     });
     if let (Some(text), Value::Object(more)) = (text.as_object_mut(), more) {
@@ -95,7 +95,7 @@ struct Config {
 
 fn entry<'a>(attachment: &'a Attachment, result: &'a CniResult, note: &Note) -> Entry<'a> {
     let none = || json!({});
-    let socket = note.socket.as_str();
+    let socket = if note.is_abstract { format!("@{}", note.socket) } else { note.socket.to_string() };
     let (memif, vhost) = match note.interface {
         InterfaceType::Memif => {
             let role = if note.end == PodEnd::Listens { "master" } else { "slave" };

@@ -155,8 +155,9 @@ pub struct Endpoint {
 /// A note for the application, left beside the socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoteStep {
-    /// The directory.
-    pub home: SocketHome,
+    /// The directory; without one, only the pod's annotations tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub home: Option<SocketHome>,
     /// Its name in it.
     pub file: String,
     /// The directory as the pod's containers have it, if that is known.
@@ -175,8 +176,11 @@ pub struct Note {
     pub interface: InterfaceType,
     /// Which end the application is.
     pub end: PodEnd,
-    /// The socket's name in the directory of the note.
+    /// The socket's name, in the directory of the note if it is a file.
     pub socket: SocketFile,
+    /// Whether it is none, but a name in the pod's network namespace.
+    #[serde(default, rename = "abstract", skip_serializing_if = "is_false")]
+    pub is_abstract: bool,
     /// The bridge, or the number of a bridge domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,

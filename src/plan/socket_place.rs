@@ -53,6 +53,14 @@ impl PlaceAsked {
         ground.volumes.iter().find(|volume| volume.name == self.volume.as_str())
     }
 
+    /// The name of a socket that is in no directory.
+    ///
+    /// # Errors
+    /// The interface's name can be no socket's, and the network gives none.
+    pub fn name(&self, owner: &Owner) -> Outcome<SocketFile> {
+        self.file.clone().map_or_else(|| owner.ifname.as_str().parse(), Ok)
+    }
+
     /// Finds the place.
     ///
     /// # Errors

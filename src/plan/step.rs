@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::facts::Place;
 use super::port::{NoteStep, PortStep, SocketStep};
 use super::vf::VfStep;
+use super::vpp::VppStep;
 use crate::model::attachment::Routing;
 use crate::model::device::DeviceId;
 use crate::model::{CniResult, DeviceInfo, IfName, MacAddr, NetworkName, PluginConf, PluginType};
@@ -27,6 +28,8 @@ pub enum Step {
     Socket(SocketStep),
     /// Make a port of Open vSwitch.
     Port(PortStep),
+    /// Make an interface of VPP.
+    Vpp(VppStep),
     /// Leave the application a note beside its socket.
     Note(NoteStep),
     /// Give the link its addresses and routes, and bring it up.
@@ -68,6 +71,7 @@ impl Step {
             Self::Link(_)
             | Self::Vf(_)
             | Self::Port(_)
+            | Self::Vpp(_)
             | Self::Configure(_)
             | Self::DefaultRoute(_)
             | Self::Pass => UndoRank::Link,

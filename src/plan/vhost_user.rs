@@ -1,5 +1,8 @@
 //! An interface that is a socket, read and checked: what the Kinds that make such interfaces have in common, whatever
-//! the schema of their configuration and the switch.
+//! the schema of their configuration; and for each switch, what it has to make.
+
+mod ovs;
+mod vpp;
 
 use std::path::PathBuf;
 
@@ -8,16 +11,15 @@ use super::facts::{Facts, Question};
 use super::kind::{Ask, Wanted};
 use super::mark;
 use super::note;
-use super::port::{
-    Endpoint, Note, NoteStep, OvsDatabase, Port, PortStep, SocketStep, SwitchEnd, SwitchFacts,
-};
+use super::port::{Endpoint, Note, NoteStep, PortStep, SocketHome, SocketStep};
 use super::socket_place::{Place, PlaceAsked};
 use super::step::{Bearer, LinkKind, LinkStep, Step};
 use super::virtual_link::Layer3;
+use super::vpp::VppStep;
 use crate::model::device_info::{Device, Memif, MemifMode, MemifRole, VhostUser, VhostUserMode};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::Request;
-use crate::model::vhost_user::{BridgeName, Engine, InterfaceType, PodEnd, PortVlans, RateLimit};
+use crate::model::vhost_user::{Engine, InterfaceType, PodEnd, PortVlans, RateLimit, SocketFile};
 use crate::model::{Attachment, DeviceInfo, FaultKind, MacAddr, PluginConf, SocketGround};
 
 /// What a configuration asks for, in whatever schema it was written.
@@ -51,6 +53,8 @@ pub struct Asked {
     pub egress: Option<RateLimit>,
     /// Where its socket is.
     pub place: PlaceAsked,
+    /// Whether a memif's socket may be none with a file, where the switch can do that.
+    pub abstract_socket: bool,
     /// The group of the socket's directory: a name or a number.
     pub group: Option<String>,
     /// The SELinux context of the socket's directory.
@@ -59,6 +63,20 @@ pub struct Asked {
     pub dummy: bool,
     /// What was written and has no effect, for the log.
     pub warnings: Vec<String>,
+}
+
+/// Where an interface's socket is.
+enum Spot<'a> {
+    /// It is a file.
+    File(&'a Place),
+    /// It has this name in the pod's network namespace, and no file.
+    Abstract(SocketFile),
+}
+
+/// What a switch is to make, and where its socket is.
+struct Made<'a> {
+    spot: Spot<'a>,
+    step: Step,
 }
 
 /// An interface that is a socket.
@@ -78,7 +96,10 @@ impl SocketInterface {
     /// # Errors
     /// It is not allowed, or can never be right.
     pub fn read(ask: Ask<'_>, asked: Asked) -> Outcome<Self> {
-        possible(&asked)?;
+        match asked.engine {
+            Engine::OvsDpdk => ovs::possible(&asked)?,
+            Engine::Vpp => vpp::possible(&asked)?,
+        }
         let ground = ask.attachment.sockets.as_deref().cloned().unwrap_or_default();
         ground.rules.permit(Request {
             engine: asked.engine,
@@ -109,16 +130,6 @@ impl SocketInterface {
         })
     }
 
-    fn switch(&self) -> Outcome<Question> {
-        let bridge: BridgeName = self.asked.bridge.as_deref().unwrap_or_default().parse()?;
-        Ok(Question::Switch(self.database(), bridge))
-    }
-
-    fn database(&self) -> OvsDatabase {
-        let switches = &self.ground.switches;
-        OvsDatabase { socket: switches.ovsdb.clone(), patience: switches.patience }
-    }
-
     fn socket(&self, place: &Place, group: Option<u32>) -> Step {
         Step::Socket(SocketStep {
             home: place.home.clone(),
@@ -141,33 +152,13 @@ impl SocketInterface {
         })
     }
 
-    /// The port of Open vSwitch.
-    fn port(&self, place: &Place, group: Option<u32>, seen: &SwitchFacts) -> Outcome<Step> {
-        let database = self.database();
-        let end = match self.asked.end {
-            PodEnd::Listens => SwitchEnd::Connects(place.switch_path.clone()),
-            PodEnd::Connects => SwitchEnd::Listens { directory: seen.sockets_of(&database.socket), group },
-        };
-        Ok(Step::Port(PortStep::Make(Box::new(Port {
-            name: mark::port_name(&self.attachment.owner),
-            bridge: self.asked.bridge.as_deref().unwrap_or_default().parse()?,
-            create_bridge: self.asked.create_bridge,
-            database,
-            end,
-            vlans: self.asked.vlans.clone(),
-            mtu: self.asked.mtu,
-            ofport_request: self.asked.ofport_request,
-            ingress: self.asked.ingress,
-            egress: self.asked.egress,
-            state_dir: self.ground.state_dir.clone(),
-            pod: self.ground.pod.as_ref().map(ToString::to_string),
-            endpoint: self.endpoint(place),
-        }))))
-    }
-
     /// How the interface looks to the pod.
-    pub fn endpoint(&self, place: &Place) -> Endpoint {
-        let path = place.pod_path();
+    fn endpoint(&self, spot: &Spot<'_>) -> Endpoint {
+        let (path, socket) = match spot {
+            Spot::File(place) => (place.pod_path(), place.path()),
+            // As tools show it, ss(8) among them.
+            Spot::Abstract(name) => (format!("@{name}"), format!("@{name}").into()),
+        };
         let device = match (self.asked.interface, self.asked.end) {
             (InterfaceType::VhostUser, end) => {
                 let mode = match end {
@@ -184,24 +175,27 @@ impl SocketInterface {
                 Device::Memif(Memif { role: Some(role), path, mode: Some(self.asked.memif_mode) })
             }
         };
-        Endpoint {
-            mac: self.mac(),
-            mtu: self.asked.mtu,
-            socket: place.path(),
-            device: DeviceInfo::new(device),
-        }
+        Endpoint { mac: self.mac(), mtu: self.asked.mtu, socket, device: DeviceInfo::new(device) }
     }
 
-    fn note(&self, place: &Place) -> Step {
+    /// What the application is told. Without a file for a socket, it finds it beside none: in the volume that the pod has
+    /// nevertheless, or only in its annotations.
+    fn note(&self, spot: &Spot<'_>) -> Step {
+        let volume = |place: &&Place| matches!(place.home, SocketHome::Volume(_));
+        let (place, socket) = match spot {
+            Spot::File(place) => (Some(*place), place.file.clone()),
+            Spot::Abstract(name) => (self.place.as_ref().ok().filter(volume), name.clone()),
+        };
         Step::Note(NoteStep {
-            home: place.home.clone(),
-            file: note::file_name(&self.attachment, place.shared),
-            mount: place.mount.clone(),
+            home: place.map(|place| place.home.clone()),
+            file: note::file_name(&self.attachment, place.is_some_and(|place| place.shared)),
+            mount: place.and_then(|place| place.mount.clone()),
             note: Note {
                 engine: self.asked.engine,
                 interface: self.asked.interface,
                 end: self.asked.end,
-                socket: place.file.clone(),
+                socket,
+                is_abstract: matches!(spot, Spot::Abstract(_)),
                 bridge: self.asked.bridge.clone(),
                 vlans: self.asked.vlans.clone(),
                 mac: self.mac(),
@@ -224,58 +218,6 @@ impl SocketInterface {
     }
 }
 
-/// Whether the switch can make such an interface at all.
-fn possible(asked: &Asked) -> Outcome<()> {
-    match (asked.engine, asked.interface) {
-        (Engine::OvsDpdk, InterfaceType::Memif) => {
-            return Err(Fault::new(FaultKind::Config, "Open vSwitch has no memif interfaces")
-                .remedy("make it a vhost-user interface"));
-        }
-        (Engine::OvsDpdk, InterfaceType::VhostUser) => {
-            let bridge = asked.bridge.as_deref().ok_or_else(|| {
-                Fault::new(FaultKind::Config, "no bridge is named")
-                    .remedy("name a bridge with datapath type \"netdev\"")
-            })?;
-            bridge.parse::<BridgeName>()?;
-        }
-        (Engine::Vpp, _) => {}
-    }
-    Ok(())
-}
-
-/// Whether Open vSwitch is such that the port can be made.
-fn able(asked: &Asked, database: &OvsDatabase, seen: &SwitchFacts) -> Outcome<()> {
-    let wanted = match asked.end {
-        PodEnd::Listens => "dpdkvhostuserclient",
-        PodEnd::Connects => "dpdkvhostuser",
-    };
-    let switch = format!("Open vSwitch at {:?}", database.socket.display().to_string());
-    if !seen.dpdk {
-        return Err(Fault::new(FaultKind::Absent, format!("{switch} runs without DPDK")).remedy(
-            "start ovs-vswitchd with DPDK (\"ovs-vsctl set Open_vSwitch . other_config:dpdk-init=true\", then start it \
-             anew); its log tells why DPDK did not start",
-        ));
-    }
-    if !seen.interface_types.iter().any(|kind| kind == wanted) {
-        return Err(Fault::new(
-            FaultKind::Absent,
-            format!("{switch} makes no interfaces of type {wanted:?}"),
-        )
-        .remedy("use an Open vSwitch that was built with DPDK and vhost"));
-    }
-    let bridge = asked.bridge.as_deref().unwrap_or_default();
-    match seen.datapath.as_deref() {
-        Some("netdev") => Ok(()),
-        Some(_) => Err(Fault::new(FaultKind::Config, format!("bridge {bridge:?} uses the kernel's datapath"))
-            .remedy(format!("name a bridge for DPDK, or \"ovs-vsctl set bridge {bridge} datapath_type=netdev\""))),
-        None if asked.create_bridge => Ok(()),
-        None => Err(Fault::new(FaultKind::Absent, format!("{switch} has no bridge {bridge:?}")).remedy(format!(
-            "\"ovs-vsctl add-br {bridge} -- set bridge {bridge} datapath_type=netdev\", or set \"createBridge\" in the \
-             network"
-        ))),
-    }
-}
-
 impl Wanted for SocketInterface {
     fn claims(&self) -> Outcome<Vec<Claim>> {
         // In a directory of its own a pod can only be in its own way.
@@ -289,9 +231,10 @@ impl Wanted for SocketInterface {
 
     fn questions(&self) -> Vec<Question> {
         let mut questions = self.layer3.questions();
-        if self.asked.engine == Engine::OvsDpdk {
-            questions.extend(self.switch());
-        }
+        questions.extend(match self.asked.engine {
+            Engine::OvsDpdk => self.ovs_question(),
+            Engine::Vpp => self.vpp_question(),
+        });
         let named = self.asked.group.as_ref().filter(|group| group.parse::<u32>().is_err());
         questions.extend(named.cloned().map(Question::Group));
         questions
@@ -299,34 +242,33 @@ impl Wanted for SocketInterface {
 
     fn steps(&self, facts: &Facts) -> Outcome<Vec<Step>> {
         let group = self.group(facts)?;
-        let absent = || Fault::new(FaultKind::Absent, "the switch was not asked");
-        let seen = match self.asked.engine {
-            Engine::OvsDpdk => facts.switch(&self.switch()?).ok_or_else(absent)?,
-            Engine::Vpp => {
-                return Err(Fault::new(FaultKind::Unsupported, "engine \"vpp\" is not supported yet")
-                    .remedy("use engine \"ovs-dpdk\""));
-            }
+        let made = match self.asked.engine {
+            Engine::OvsDpdk => self.on_ovs(facts, group)?,
+            Engine::Vpp => self.on_vpp(facts, group)?,
         };
-        able(&self.asked, &self.database(), seen)?;
-        if self.attachment.netns.is_none() {
-            // Nobody asks for a pod: STATUS.
-            return Ok(Vec::new());
-        }
-        let place = self.place()?;
+        // Nobody asks for a pod: STATUS.
+        let Some(Made { spot, step }) = made else { return Ok(Vec::new()) };
         let mut configure = self.layer3.configure(facts, false)?;
         configure.bearer = if self.asked.dummy { Bearer::Link } else { Bearer::Application };
-        let mut make = vec![self.socket(place, group)];
+        let mut make = Vec::new();
+        if let Spot::File(place) = spot {
+            make.push(self.socket(place, group));
+        }
         make.extend(self.dummy());
-        make.push(self.port(place, group, seen)?);
+        make.push(step);
         let mut steps = self.layer3.arrange(&self.conf, make, Step::Configure(configure));
-        steps.push(self.note(place));
+        steps.push(self.note(&spot));
         Ok(steps)
     }
 
     fn traces(&self) -> Vec<Step> {
         let lease = self.layer3.lease_step(&self.conf);
-        let port = Step::Port(PortStep::Lost(self.database()));
-        let kept = self.place.as_ref().ok().map(|place| [self.socket(place, None), self.note(place)]);
+        let port = match self.asked.engine {
+            Engine::OvsDpdk => Step::Port(PortStep::Lost(self.database())),
+            Engine::Vpp => Step::Vpp(VppStep::Lost(self.vpp())),
+        };
+        let kept = self.place.as_ref().ok();
+        let kept = kept.map(|place| [self.socket(place, None), self.note(&Spot::File(place))]);
         lease.into_iter().chain(self.dummy()).chain([port]).chain(kept.into_iter().flatten()).collect()
     }
 

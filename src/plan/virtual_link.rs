@@ -190,6 +190,7 @@ impl Wanted for VirtualLink {
             | Question::ResolvConf(_)
             | Question::Vf(_)
             | Question::Switch(..)
+            | Question::Vpp(..)
             | Question::Group(_) => self.owner.ifname.clone(),
         };
         let link = self.link(Master { place: place(&self.master), name, index: 0 });
@@ -204,6 +205,7 @@ fn place(master: &Question) -> Place {
         | Question::ResolvConf(_)
         | Question::Vf(_)
         | Question::Switch(..)
+        | Question::Vpp(..)
         | Question::Group(_) => Place::Host,
     }
 }
@@ -220,6 +222,7 @@ fn no_master(master: &Question) -> Fault {
         | Question::ResolvConf(_)
         | Question::Vf(_)
         | Question::Switch(..)
+        | Question::Vpp(..)
         | Question::Group(_) => {
             Fault::new(FaultKind::Absent, format!("no default route {side} names a master"))
                 .remedy("name the master in the network's \"master\"")

@@ -67,6 +67,10 @@ impl State {
                 Ok(())
             }
             Step::Port(step) => self.make_port(site, step, progress),
+            Step::Vpp(step) => {
+                self.make_in_vpp(site, step, progress);
+                Ok(())
+            }
             Step::Note(_) => {
                 self.world.notes.insert(site.attachment.owner.clone());
                 Ok(())
@@ -231,6 +235,7 @@ impl State {
             Step::Vf(step) => self.give_vf_back(undo.site, step),
             Step::Socket(_) => drop(self.world.sockets.remove(owner)),
             Step::Port(_) => self.remove_ports(&owner.clone()),
+            Step::Vpp(_) => self.remove_from_vpp(owner),
             Step::Note(_) => drop(self.world.notes.remove(owner)),
             Step::Configure(_) | Step::DefaultRoute(_) | Step::Pass | Step::DeviceInfo(_) => {}
             Step::Cache(_) => drop(self.world.cached.remove(owner)),
@@ -271,6 +276,8 @@ impl State {
             Step::Socket(_) => lost("the directory of a socket"),
             Step::Port(step) if self.port_holds(site, step) => Ok(()),
             Step::Port(_) => lost("a port"),
+            Step::Vpp(step) if self.vpp_holds(site, step) => Ok(()),
+            Step::Vpp(_) => lost("an interface of VPP"),
             Step::Configure(step) if step.bearer == Bearer::Application => Ok(()),
             Step::Configure(_) => {
                 let (Some(link), Some(result)) = (self.link(site), site.result) else {

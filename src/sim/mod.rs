@@ -8,6 +8,7 @@ mod effects;
 mod memory;
 mod port;
 mod vf;
+mod vpp;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ use crate::model::{ContainerId, FaultKind, IfName, MacAddr, NetnsPath, Owner, Pc
 use crate::plan::claim::Claim;
 use crate::plan::facts::{Answer, LinkFacts, Place, Question};
 use crate::plan::step::{LinkKind, UndoRank};
+use crate::plan::vpp::VppPort;
 
 /// A simulated node.
 #[derive(Debug, Default)]
@@ -64,6 +66,8 @@ pub struct World {
     pub cached: BTreeSet<Owner>,
     /// Ports of the switch, by name.
     pub ports: BTreeMap<String, SimPort>,
+    /// Interfaces of VPP, by owner.
+    pub vpp: BTreeMap<Owner, VppPort>,
     /// Who has a directory for a socket.
     pub sockets: BTreeSet<Owner>,
     /// Who has a note beside its socket.
@@ -246,6 +250,7 @@ impl Probe for SimNode {
             Question::Program(_) => Answer::Present,
             Question::Vf(pci) => state.see_vf(*pci),
             Question::Switch(..) => port::see_switch(),
+            Question::Vpp(..) => vpp::see_vpp(),
             Question::Group(_) => Answer::Group(1000),
             Question::Link(Place::Pod, _) | Question::DefaultLink(Place::Pod) | Question::ResolvConf(_) => {
                 Answer::Absent

@@ -156,6 +156,9 @@ enum Chain {
     Port,
     /// The same, with a link that carries its addresses.
     PortWithLink,
+    /// An interface of VPP: over a socket without a file, and over one with.
+    Memif,
+    VppPort,
     Exec,
     /// A plugin that is run, with a device of the kubelet's.
     Device,
@@ -173,6 +176,8 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
         (1u16..4).prop_map(Chain::Vf),
         Just(Chain::Port),
         Just(Chain::PortWithLink),
+        Just(Chain::Memif),
+        Just(Chain::VppPort),
         Just(Chain::Exec),
         Just(Chain::Device),
     ];
@@ -203,6 +208,11 @@ fn without_sharing(mut case: Case) -> Case {
 }
 
 impl Chain {
+    /// Whether the kernel has no part in it.
+    fn is_without_link(self) -> bool {
+        matches!(self, Self::Port | Self::Memif | Self::VppPort)
+    }
+
     fn network(self) -> Network {
         let leased = r#""ipam":{"type":"host-local","ranges":[[{"subnet":"10.1.0.0/24"}]]}"#;
         let both = r#""ipam":{"type":"host-local","ranges":[[{"subnet":"10.2.0.0/24"}],[{"subnet":"10.3.0.0/24"}]]}"#;
@@ -226,6 +236,14 @@ impl Chain {
             Self::PortWithLink => {
                 format!(r#"{{"type":"vhost-user","bridge":"br0","dummy":true,"socketDir":"/run/s",{fixed}}}"#)
             }
+            Self::Memif => {
+                format!(
+                    r#"{{"type":"vhost-user","engine":"vpp","interfaceType":"memif","bridge":7,{leased}}}"#
+                )
+            }
+            Self::VppPort => format!(
+                r#"{{"type":"vhost-user","engine":"vpp","bridge":7,"vlan":7,"socketDir":"/run/s",{leased}}}"#
+            ),
             Self::Exec => r#"{"type":"bridge"},{"type":"tuning"}"#.to_owned(),
             Self::Device => r#"{"type":"bridge","capabilities":{"CNIDeviceInfoFile":true}}"#.to_owned(),
         };
@@ -283,7 +301,7 @@ fn pod(name: &str, chains: &[Chain]) -> Vec<Attachment> {
 /// network that has a link takes that of IPv4.
 fn routing(n: usize, chains: &[Chain]) -> Routing {
     let gateways = vec!["10.1.0.9".parse().unwrap()];
-    let taker = chains.iter().skip(1).position(|chain| *chain != Chain::Port).map(|at| at + 1);
+    let taker = chains.iter().skip(1).position(|chain| !chain.is_without_link()).map(|at| at + 1);
     match taker {
         Some(taker) if chains.len() < 3 || taker >= chains.len() => Routing::default(),
         None => Routing::default(),
@@ -410,6 +428,17 @@ pub(crate) fn check_sees_each_loss(case: &Case, mutant: Mutant) -> Result<(), Te
     Ok(())
 }
 
+/// Takes an interface of VPP away, or puts it into another bridge domain.
+fn lose_in_vpp(world: &mut World, owner: &Owner, whole: bool) {
+    match world.vpp.remove(owner) {
+        Some(mut port) if !whole => {
+            port.bridge.number += 1;
+            world.vpp.insert(owner.clone(), port);
+        }
+        Some(_) | None => {}
+    }
+}
+
 /// Takes the n-th thing of a container away.
 fn lose(world: &mut World, container: &ContainerId, n: usize) {
     let leases: Vec<_> =
@@ -422,9 +451,14 @@ fn lose(world: &mut World, container: &ContainerId, n: usize) {
     let ours = |vf: &manifold::sim::SimVf| vf.alias.as_ref().is_some_and(|alias| alias.starts_with(&whose));
     let vfs: Vec<_> = world.vfs.iter().filter(|(_, vf)| ours(vf)).map(|(pci, _)| *pci).collect();
     let ports: Vec<_> = world.ports.values().filter(|p| p.owner.container == *container).cloned().collect();
-    let all =
-        leases.len() + plugins.len() + records.len() + 2 * links.len() + 2 * vfs.len() + 3 * ports.len();
+    let vpp: Vec<_> = world.vpp.keys().filter(|o| o.container == *container).cloned().collect();
+    let pairs = links.len() + vfs.len() + vpp.len();
+    let all = leases.len() + plugins.len() + records.len() + 2 * pairs + 3 * ports.len();
     let mut n = n % all;
+    if n < 2 * vpp.len() {
+        return lose_in_vpp(world, &vpp[n / 2], n.is_multiple_of(2));
+    }
+    n -= 2 * vpp.len();
     if n < 3 * ports.len() {
         let port = &ports[n / 3];
         match n % 3 {

@@ -1,4 +1,5 @@
-//! Interfaces of VPP: the client of its API against what a real VPP was recorded to answer, and against peers that fail.
+//! Interfaces of VPP: the client of its API against what a real VPP was recorded to answer, and against peers that fail;
+//! and a pod's interface from ADD to DEL, against a small VPP that keeps what it is asked for.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +11,26 @@
     reason = "a test may panic, and starts programs"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/scene.rs"]
+mod scene;
+
 mod client;
+mod life;
 mod peer;
 mod recording;
+mod stage;
+mod stand_in;
+mod trouble;
+
+use common::Pod;
+use peer::{Manners, Peer, Trouble};
+use scene::{Answer, Call, Scene};
+use serde_json::{Value, json};
+use stand_in::StandIn;
+
+/// The name of a sandbox's directory.
+fn short(container: &str) -> String {
+    manifold::plan::mark::short_id(&container.parse().unwrap())
+}

@@ -6,6 +6,7 @@ mod link;
 mod note;
 mod port;
 mod vf;
+mod vpp;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use super::peer::Sandboxes;
 use super::socket_dir;
 use super::sysfs::Sysfs;
 use super::vf_registry::VfRegistry;
+use super::vpp::OpenVpps;
 use crate::engine::ports::{Hands, Site, Undo};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, Network, Owner, PluginConf};
@@ -33,6 +35,7 @@ pub struct HostHands {
     sandboxes: Sandboxes,
     vfs: vf::VfHands,
     switches: Rc<OpenSwitches>,
+    vpps: Rc<OpenVpps>,
 }
 
 impl HostHands {
@@ -40,13 +43,13 @@ impl HostHands {
     pub fn new(sockets: Rc<Sockets>, plugins: Rc<Plugins>, cache_dir: &Path) -> Self {
         let vfs = vf::VfHands::new(Rc::clone(&sockets), Sysfs::default(), VfRegistry::default());
         let (cache, sandboxes) = (ResultCache::new(cache_dir), Sandboxes::new(cache_dir));
-        Self { sockets, plugins, cache, sandboxes, vfs, switches: Rc::default() }
+        Self { sockets, plugins, cache, sandboxes, vfs, switches: Rc::default(), vpps: Rc::default() }
     }
 
     /// The same, which shares the call's connections to switches.
     #[must_use]
-    pub fn with_switches(self, switches: Rc<OpenSwitches>) -> Self {
-        Self { switches, ..self }
+    pub fn with_switches(self, switches: Rc<OpenSwitches>, vpps: Rc<OpenVpps>) -> Self {
+        Self { switches, vpps, ..self }
     }
 
     /// The same, which looks for devices in this tree and keeps account of VFs here.
@@ -77,6 +80,7 @@ impl HostHands {
             // Links and ports are undone before, all at once.
             Step::Link(_)
             | Step::Port(_)
+            | Step::Vpp(_)
             | Step::Configure(_)
             | Step::DefaultRoute(_)
             | Step::Pass
@@ -110,6 +114,7 @@ impl Hands for HostHands {
             Step::Vf(step) => self.vfs.apply(site, step, progress),
             Step::Socket(step) => socket_dir::prepare(step),
             Step::Port(step) => port::apply(&self.switches, site, step, progress),
+            Step::Vpp(step) => vpp::apply(&self.vpps, site, step, progress),
             Step::Note(step) => note::apply(site, step, progress),
             Step::Configure(step) => configure::apply(&self.sockets, site, step, progress),
             Step::DefaultRoute(step) => default_route::apply(&self.sockets, site, step, progress),
@@ -146,9 +151,15 @@ impl Hands for HostHands {
             true => link::revert(&self.sockets, steps),
             false => steps.iter().map(|_| Ok(())).collect(),
         };
-        let ports = if links { port::revert(&self.switches, steps) } else { Vec::new() };
-        for (answer, port) in answers.iter_mut().zip(ports).filter(|(answer, _)| answer.is_ok()) {
-            *answer = port;
+        let ports = if links {
+            [port::revert(&self.switches, steps), vpp::revert(&self.vpps, steps)]
+        } else {
+            Default::default()
+        };
+        for each in ports {
+            for (answer, port) in answers.iter_mut().zip(each).filter(|(answer, _)| answer.is_ok()) {
+                *answer = port;
+            }
         }
         // Virtual links are gone by now, those on a VF with them.
         for (answer, undo) in answers.iter_mut().zip(steps).filter(|(answer, _)| answer.is_ok()) {
@@ -164,6 +175,7 @@ impl Hands for HostHands {
             Step::Vf(step) => self.vfs.holds(site, step),
             Step::Socket(step) => socket_dir::holds(step),
             Step::Port(step) => port::holds(&self.switches, site, step),
+            Step::Vpp(step) => vpp::holds(&self.vpps, site, step),
             Step::Configure(step) => configure::holds(&self.sockets, site, step),
             Step::DefaultRoute(step) => default_route::holds(&self.sockets, site, step),
             Step::Exec(exec) => self.plugins.check(site, exec),

@@ -15,6 +15,7 @@ use crate::plan::port::{OvsDatabase, PortStep};
 use crate::plan::socket_place::PlaceAsked;
 use crate::plan::step::Step;
 use crate::plan::vhost_user::{Asked, SocketInterface};
+use crate::plan::vpp::{VppApi, VppStep};
 
 /// The plugin type `userspace`.
 pub(super) struct Userspace;
@@ -107,6 +108,8 @@ impl Kind for Userspace {
                 base_key: "sharedDir",
                 file: Some(socket_file(host, container, interface, &ask.attachment.owner)?),
             },
+            // Readers of the annotations join the socket's name to a directory.
+            abstract_socket: false,
             group: host.vhost.group.clone().filter(|text| !text.is_empty()),
             label: None,
             dummy: false,
@@ -116,7 +119,7 @@ impl Kind for Userspace {
     }
 
     fn remains(&self) -> Vec<Step> {
-        vec![Step::Port(PortStep::Lost(OvsDatabase::default()))]
+        vec![Step::Port(PortStep::Lost(OvsDatabase::default())), Step::Vpp(VppStep::Lost(VppApi::default()))]
     }
 }
 
@@ -128,8 +131,8 @@ fn engine(text: Option<&str>) -> Outcome<Engine> {
     match text.unwrap_or_default() {
         "ovs-dpdk" => Ok(Engine::OvsDpdk),
         "vpp" => Ok(Engine::Vpp),
-        "" => Err(wrong("\"host.engine\" is absent", "use \"ovs-dpdk\"")),
-        other => Err(wrong(format!("\"host.engine\" is {other:?}"), "use \"ovs-dpdk\"")),
+        "" => Err(wrong("\"host.engine\" is absent", "use \"ovs-dpdk\" or \"vpp\"")),
+        other => Err(wrong(format!("\"host.engine\" is {other:?}"), "use \"ovs-dpdk\" or \"vpp\"")),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::plan::socket_place::PlaceAsked;
 use crate::plan::step::Step;
 use crate::plan::vhost_user::{Asked, SocketInterface};
 use crate::plan::virtual_link;
+use crate::plan::vpp::{VppApi, VppStep};
 
 /// The plugin type `vhost-user`.
 pub(super) struct VhostUser;
@@ -52,6 +53,8 @@ struct Keys {
     volume: Option<String>,
     socketdir: Option<PathBuf>,
     socketfile: Option<String>,
+    #[serde(rename = "abstract")]
+    abstract_socket: Option<bool>,
     group: Option<Text>,
     selinuxlabel: Option<String>,
     #[serde(default)]
@@ -87,10 +90,11 @@ impl Kind for VhostUser {
 
     fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {
         let keys: Keys = ask.conf.object().decode("the configuration")?;
+        let interface = interface(keys.interfacetype.as_deref())?;
         let asked = Asked {
             engine: engine(keys.engine.as_deref())?,
-            interface: interface(keys.interfacetype.as_deref())?,
-            end: end(keys.mode.as_deref())?,
+            interface,
+            end: end(keys.mode.as_deref(), interface)?,
             memif_mode: memif_mode(keys.memifmode.as_deref())?,
             bridge: keys.bridge.map(Text::into_string).filter(|name| !name.is_empty()),
             create_bridge: keys.createbridge,
@@ -107,6 +111,7 @@ impl Kind for VhostUser {
                 base_key: "socketDir",
                 file: keys.socketfile.filter(|f| !f.is_empty()).map(|file| file.parse()).transpose()?,
             },
+            abstract_socket: keys.abstract_socket.unwrap_or(true),
             group: group(keys.group.map(Text::into_string))?,
             label: label(keys.selinuxlabel)?,
             dummy: keys.dummy,
@@ -116,7 +121,7 @@ impl Kind for VhostUser {
     }
 
     fn remains(&self) -> Vec<Step> {
-        vec![Step::Port(PortStep::Lost(OvsDatabase::default()))]
+        vec![Step::Port(PortStep::Lost(OvsDatabase::default())), Step::Vpp(VppStep::Lost(VppApi::default()))]
     }
 }
 
@@ -137,7 +142,7 @@ fn engine(text: Option<&str>) -> Outcome<Engine> {
     match text.unwrap_or_default() {
         "" | "ovs-dpdk" => Ok(Engine::OvsDpdk),
         "vpp" => Ok(Engine::Vpp),
-        other => Err(wrong(format!("\"engine\" is {other:?}"), "use \"ovs-dpdk\"")),
+        other => Err(wrong(format!("\"engine\" is {other:?}"), "use \"ovs-dpdk\" or \"vpp\"")),
     }
 }
 
@@ -149,11 +154,14 @@ fn interface(text: Option<&str>) -> Outcome<InterfaceType> {
     }
 }
 
-fn end(text: Option<&str>) -> Outcome<PodEnd> {
-    match text.unwrap_or_default() {
-        "" | "server" => Ok(PodEnd::Listens),
-        "client" => Ok(PodEnd::Connects),
-        other => Err(wrong(
+/// Which end the application is. Of a memif, the one that connects: the other shares its memory.
+fn end(text: Option<&str>, interface: InterfaceType) -> Outcome<PodEnd> {
+    match (text.unwrap_or_default(), interface) {
+        ("", InterfaceType::VhostUser) | ("server", _) | ("master", InterfaceType::Memif) => {
+            Ok(PodEnd::Listens)
+        }
+        ("", InterfaceType::Memif) | ("client", _) | ("slave", InterfaceType::Memif) => Ok(PodEnd::Connects),
+        (other, _) => Err(wrong(
             format!("\"mode\" is {other:?}"),
             "use \"server\" if the application makes the socket, \"client\" if the switch does",
         )),

@@ -84,6 +84,7 @@ fn claim(master: &Question, id: u16, protocol: VlanProtocol) -> Outcome<Option<C
         | Question::ResolvConf(_)
         | Question::Vf(_)
         | Question::Switch(..)
+        | Question::Vpp(..)
         | Question::Group(_) => Ok(None),
     }
 }

@@ -148,12 +148,8 @@ fn without_a_record_the_port_is_looked_for_by_its_mark() {
 
     assert_eq!(names(&traces), ["lease", "port", "socket", "note"]);
     assert!(matches!(&traces[1], Step::Port(PortStep::Lost(_))));
-    assert!(matches!(VhostUser.remains()[..], [Step::Port(PortStep::Lost(_))]));
+    let remains = VhostUser.remains();
+    assert!(matches!(remains[..], [Step::Port(PortStep::Lost(_)), Step::Vpp(VppStep::Lost(_))]));
 }
 
-#[test]
-fn the_engine_that_is_to_come_says_so() {
-    let fault = steps(json!({"engine": "vpp", "bridge": 7})).unwrap_err();
-    assert_eq!(fault.kind(), FaultKind::Unsupported);
-    assert_eq!(fault.to_string(), "engine \"vpp\" is not supported yet");
-}
+mod vpp;
