@@ -176,6 +176,37 @@ impl Adapter {
         })
     }
 
+    /// Takes its driver from the physical function, and tells which it was.
+    ///
+    /// # Errors
+    /// It has none, or the kernel refused.
+    pub(crate) fn unbind_pf(&self) -> Outcome<String> {
+        let driver = std::fs::read_link(self.device.join("driver"));
+        let driver = driver.map_err(Trouble::doing("the physical function has no driver"))?;
+        self.write("driver/unbind", &self.pci())?;
+        Ok(driver.file_name().unwrap_or_default().to_string_lossy().into_owned())
+    }
+
+    /// Gives it this driver, and waits for its interface.
+    ///
+    /// # Errors
+    /// The kernel refused, or there is no interface.
+    pub(crate) fn bind_pf(&self, driver: &str) -> Outcome<()> {
+        let path = format!("/sys/bus/pci/drivers/{driver}/bind");
+        std::fs::write(&path, self.pci()).map_err(Trouble::doing(format!("cannot write to {path}")))?;
+        let has_name =
+            || std::fs::read_dir(self.device.join("net")).is_ok_and(|mut names| names.next().is_some());
+        await_that("the physical function has no interface", has_name)
+    }
+
+    /// Has the kernel bind drivers to virtual functions by itself, or not.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub(crate) fn probe_vfs(&self, on: bool) -> Outcome<()> {
+        self.write("sriov_drivers_autoprobe", if on { "1" } else { "0" })
+    }
+
     /// Takes every virtual function away.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ impl Program {
         self
     }
 
-    /// Starts it; what it says goes into this file, and the caller has its standard input.
+    /// Starts it; what it says goes into this file. Where it is given no input, the caller has its standard input.
     ///
     /// # Errors
     /// It could not be started.
@@ -69,7 +69,11 @@ impl Program {
         let what = format!("cannot run {:?}", self.words);
         let complaint = output.try_clone().map_err(Trouble::doing(&what))?;
         let child = self.command.stdin(Stdio::piped()).stdout(output).stderr(complaint).spawn();
-        child.map_err(Trouble::doing(what))
+        let mut child = child.map_err(Trouble::doing(what))?;
+        if !self.input.is_empty() {
+            feed(&mut child, &self.input);
+        }
+        Ok(child)
     }
 
     /// Runs it to its end, however that may be.

@@ -53,6 +53,12 @@ impl Link {
         self.text("/ifalias")
     }
 
+    /// The names that it has beside its own.
+    pub(crate) fn altnames(&self) -> Vec<String> {
+        let names = self.0.get("altnames").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        names.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
     /// Whether it has this flag, such as `ALLMULTI`.
     pub(crate) fn has_flag(&self, wanted: &str) -> bool {
         let flags = self.0.get("flags").and_then(Value::as_array);

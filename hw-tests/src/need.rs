@@ -22,6 +22,8 @@ pub(crate) enum Need {
     Settings(&'static [&'static str]),
     /// That it refuses this setting.
     Refusal(&'static str),
+    /// This module of the kernel's.
+    Module(&'static str),
     /// The driver vfio-pci, and an IOMMU beneath it.
     Vfio,
     /// An application of DPDK's, and huge pages for it.
@@ -48,6 +50,7 @@ impl Need {
             Self::Refusal(key) => {
                 holds(!Profile::current()?.takes(key), format!("the profile says that it takes {key}"))
             }
+            Self::Module(name) => Program::new(["modprobe", name]).output().map(|_| ()),
             Self::Vfio => probe_vfio(),
             Self::Dpdk => testpmd::probe(),
             Self::Simulator => probe_simulator(),
@@ -65,6 +68,7 @@ impl fmt::Display for Need {
             Self::Vfs(count) => write!(f, "{count} virtual functions"),
             Self::Settings(keys) => write!(f, "an adapter that takes {}", keys.join(", ")),
             Self::Refusal(key) => write!(f, "an adapter that refuses {key}"),
+            Self::Module(name) => write!(f, "the module {name}"),
             Self::Vfio => f.write_str("vfio-pci with an IOMMU"),
             Self::Dpdk => f.write_str("dpdk-testpmd with huge pages"),
             Self::Simulator => f.write_str("the module netdevsim"),

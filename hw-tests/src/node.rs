@@ -150,6 +150,14 @@ impl Netns {
         Ok(names)
     }
 
+    /// The processes in it.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub(crate) fn processes(&self) -> Outcome<String> {
+        Program::new(["ip", "netns", "pids", &self.name]).output()
+    }
+
     /// Whether this address answers a ping from here.
     ///
     /// # Errors

@@ -4,8 +4,10 @@ mod application;
 mod attach;
 mod given_back;
 mod hard_ends;
+mod names;
 mod packets;
 mod simulated;
+mod surroundings;
 
 use serde_json::{Value, json};
 
@@ -18,9 +20,11 @@ use crate::trouble::Outcome;
 
 const NEEDS: &[Need] = &[Need::SriovAdapter];
 
-pub(crate) const CASES: [&[Case]; 6] = [
+pub(crate) const CASES: [&[Case]; 8] = [
     attach::CASES,
     given_back::CASES,
+    names::CASES,
+    surroundings::CASES,
     application::CASES,
     packets::CASES,
     hard_ends::CASES,

@@ -34,6 +34,20 @@ pub(super) const CASES: &[Case] = &[
         run: bound_before,
     },
     Case {
+        name: "a_vf_on_a_uio_driver_is_an_applications",
+        proves: "a VF on uio_pci_generic gets its settings at the PF and no link in the pod, and stays on that driver",
+        needs: &[Need::SriovAdapter, Need::Module("uio_pci_generic")],
+        holds_for: HoldsFor::Manifold,
+        run: on_uio,
+    },
+    Case {
+        name: "a_vf_that_the_kernel_does_not_probe_is_bound_for_an_application",
+        proves: "sriov_drivers_autoprobe is 0 and no driver is bound: bindDriver binds one, and after DEL none is bound",
+        needs: &[Need::SriovAdapter, Need::Vfio],
+        holds_for: HoldsFor::Manifold,
+        run: not_probed,
+    },
+    Case {
         name: "a_vf_that_a_process_still_drives_is_not_waited_for",
         proves: "DEL says try later (11) while the VFIO group is open, instead of waiting without a limit",
         needs: &[Need::SriovAdapter, Need::Vfio],
@@ -99,9 +113,35 @@ fn dummy(subject: &Subject) -> Outcome<()> {
 }
 
 fn bound_before(subject: &Subject) -> Outcome<()> {
+    stays_bound(subject, "vfio-pci")
+}
+
+fn on_uio(subject: &Subject) -> Outcome<()> {
+    stays_bound(subject, "uio_pci_generic")
+}
+
+fn not_probed(subject: &Subject) -> Outcome<()> {
     let mut stage = Stage::new(1)?;
     let vf = stage.adapter.vf(0).to_owned();
-    bind_by_hand(&vf, "vfio-pci")?;
+    stage.adapter.probe_vfs(false)?;
+    let done = write(&format!("/sys/bus/pci/devices/{vf}/driver/unbind"), &vf).and_then(|()| {
+        let attachment = stage.attachment(subject, json!({"bindDriver": "vfio-pci", "mac": MAC}));
+        let result = attachment.add()?;
+        let during = stage.adapter.driver(0);
+        attachment.del(Some(&result))?;
+        attachment.left_nothing()?;
+        Ok((during, stage.adapter.driver(0), driver_override(&stage)?))
+    });
+    stage.adapter.probe_vfs(true)?;
+    stage.adapter.remake()?;
+    let expected = ("vfio-pci".to_owned(), String::new(), "(null)".to_owned());
+    equal("the driver in the pod and after it, and the override", done?, expected)
+}
+
+fn stays_bound(subject: &Subject, driver: &str) -> Outcome<()> {
+    let mut stage = Stage::new(1)?;
+    let vf = stage.adapter.vf(0).to_owned();
+    bind_by_hand(&vf, driver)?;
     let before = stage.adapter.settings(0)?;
     let keys = json!({"mac": MAC, "vlan": 51, "trust": "on"});
 
@@ -109,12 +149,13 @@ fn bound_before(subject: &Subject) -> Outcome<()> {
         let attachment = stage.attachment(subject, keys);
         let result = attachment.add()?;
         let during = stage.adapter.settings(0)?;
+        equal("the pod's links", stage.pod.names()?, vec!["lo".to_owned()])?;
         attachment.del(Some(&result))?;
         (during, stage.adapter.settings(0)?)
     };
 
     equal("the VLAN", during.pointer("/vlan_list/0/vlan"), Some(&json!(51)))?;
-    equal("the driver", stage.adapter.driver(0).as_str(), "vfio-pci")?;
+    equal("the driver", stage.adapter.driver(0).as_str(), driver)?;
     equal("the settings", after, before)?;
     stage.adapter.remake()
 }
