@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
-use crate::model::device::{PodDevices, PublishedDevice};
+use crate::model::device::{ClaimedDevice, PodDevices, PublishedDevice};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Definition, Event, Pod, PodName};
 use crate::model::{Attachment, CniResult, ContainerId, IfName, NetnsPath, Network, Owner, PluginConf};
@@ -129,6 +129,13 @@ pub trait Cluster {
     /// # Errors
     /// The API server could not be asked.
     fn definition(&self, namespace: &str, name: &str) -> Outcome<Option<Definition>>;
+
+    /// The devices of the pod's claims that its kubelet does not tell: those behind extended resources. A pod that is gone
+    /// has none.
+    ///
+    /// # Errors
+    /// The API server could not be asked.
+    fn claimed(&self, pod: &PodName) -> Outcome<Vec<ClaimedDevice>>;
 
     /// What a driver of Dynamic Resource Allocation publishes of its devices on the pod's node. Devices that are not said
     /// to be of a resource are left out.

@@ -82,8 +82,11 @@ pub(super) fn hand_out(
     }
     let mut given = kubelet.of_pod(pod)?.without(taken);
     // An account that may not ask for devices of claims is no matter to pods that need none.
+    let Some(cluster) = catalogue.cluster.filter(|_| !devices::suffice(wish, &given)) else {
+        return devices::hand_out(wish, &given);
+    };
+    given = given.with_claimed(cluster.claimed(pod)?);
     for driver in given.drivers() {
-        let Some(cluster) = catalogue.cluster else { break };
         if devices::suffice(wish, &given) {
             break;
         }

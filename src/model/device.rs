@@ -166,10 +166,11 @@ impl PodDevices {
         all
     }
 
-    /// The same devices, and those of its claims, of which no resource is known yet.
+    /// The same devices, and some of its claims, of which no resource is known yet. Several containers may have one claim.
     #[must_use]
-    pub fn with_claimed(self, claimed: Vec<ClaimedDevice>) -> Self {
-        Self { claimed, ..self }
+    pub fn with_claimed(mut self, claimed: impl IntoIterator<Item = ClaimedDevice>) -> Self {
+        self.claimed.extend(claimed);
+        self
     }
 
     /// The devices of its claims of which no resource is known.

@@ -3,6 +3,8 @@
 //! A network's definition names a resource; the kubelet gave the pod some devices of it. They are handed out in the order
 //! of the networks: the default network, those of every pod, those the pod selected. Each device goes to one network.
 
+use std::collections::BTreeSet;
+
 use super::resolve::{Named, Wish};
 use crate::model::FaultKind;
 use crate::model::device::{Device, PodDevices, ResourceName};
@@ -57,8 +59,9 @@ fn too_few(named: &Named, resource: &ResourceName, before: usize, devices: &PodD
     });
     let mut seen: Vec<String> = seen.collect();
     if !devices.claimed().is_empty() {
-        let claimed: Vec<String> = devices.claimed().iter().map(ToString::to_string).collect();
-        seen.push(format!("claimed devices of no known resource [{}]", claimed.join(" ")));
+        let claimed: BTreeSet<String> = devices.claimed().iter().map(ToString::to_string).collect();
+        let claimed = claimed.into_iter().collect::<Vec<_>>().join(" ");
+        seen.push(format!("claimed devices of no known resource [{claimed}]"));
     }
     let seen = if seen.is_empty() { "no device at all".to_owned() } else { seen.join(", ") };
     let what = format!(

@@ -132,22 +132,25 @@ fn a_kubelet_that_refuses_is_quoted_whatever_its_checkpoint_says() {
 #[test]
 fn devices_of_claims_are_told_beside_those_of_device_plugins() {
     let kubelet = Kubelet::start(("shop", "till"), Get::Answers);
-    kubelet.claim(
-        "second",
-        "nics",
-        &[("nic.example.com", "node", "vf-1", &["example.com/vf=u1-vf-1", "odd"])],
-    );
+    // A kubelet repeats with each device of a claim the names of those before it.
+    let cdi = ["example.com/vf=u1-vf-1", "odd", "example.com/vf=u1-vf-2"];
+    let driver = "nic.example.com";
+    kubelet.claim("second", "nics", &[(driver, "node", "vf-1", &cdi[..2]), (driver, "node", "vf-2", &cdi)]);
     kubelet.claim("first", "gpus", &[("gpu.example.com", "pool", "gpu-0", &[])]);
 
     let told = Asked::new(kubelet.root()).of_pod(&pod()).unwrap();
 
     let claimed: Vec<_> = told.claimed().iter().map(|c| (c.container.as_str(), c.to_string())).collect();
-    let (gpu, nic) = ("gpu.example.com/pool/gpu-0".to_owned(), "nic.example.com/node/vf-1".to_owned());
-    assert_eq!(claimed, [("first", gpu), ("second", nic)]);
+    let names = [
+        ("first", "gpu.example.com/pool/gpu-0"),
+        ("second", "nic.example.com/node/vf-1"),
+        ("second", "nic.example.com/node/vf-2"),
+    ];
+    assert_eq!(claimed, names.map(|(container, device)| (container, device.to_owned())));
     let vfs = "intel.com/vf 0000:03:02.1,0000:03:02.5,0000:03:02.3";
     assert_eq!(
         devices(&told),
-        [vfs, "intel.com/other x", "nics u1-vf-1"],
+        [vfs, "intel.com/other x", "nics u1-vf-1,u1-vf-2"],
         "a claim is a resource of its name"
     );
 }

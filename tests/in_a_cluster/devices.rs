@@ -191,6 +191,36 @@ fn a_network_gets_a_device_of_the_pods_claims() {
 }
 
 #[test]
+fn a_network_gets_a_device_behind_an_extended_resource() {
+    let (stage, kubelet) = stage("claimed,claimed");
+    claim_devices(&stage, &kubelet);
+    let slice = |name: &str, id: &str| {
+        let attributes = json!({"k8s.cni.cncf.io/deviceID": {"string": id}, "k8s.cni.cncf.io/resourceName": {"string": "vf.ext"}});
+        json!({"nodeName": "node", "driver": "ext.example.com", "pool": {"name": "node", "generation": 1},
+            "devices": [{"name": name, "attributes": attributes}]})
+    };
+    stage.server.put_slice("ext-1", &slice("x1", "0000:06:00.1"));
+    stage.server.put_slice("ext-2", &slice("x2", "0000:06:00.2"));
+    let driver = "ext.example.com";
+    stage.server.put_extended("ns/p", &[("b", "r1", driver, "x2"), ("a", "r0", driver, "x1")]);
+    let resource = json!({"k8s.v1.cni.cncf.io/resourceName": "vf.ext"});
+    let conf = json!({"cniVersion": "1.0.0", "type": "spy"});
+    stage.server.put_definition("ns/claimed", &conf.to_string(), &resource);
+
+    stage.call("ADD").result();
+
+    let given = |ifname: &str| stage.told("ADD", ifname)["deviceID"].clone();
+    assert_eq!((given("net1"), given("net2")), (json!("0000:06:00.2"), json!("0000:06:00.1")));
+    let asked = stage.server.asked();
+    let count = |words: &str| asked.iter().filter(|line| line.contains(words)).count();
+    assert_eq!(
+        (count("/resourceclaims/extended"), count("GET /api/v1/namespaces/ns/pods/p")),
+        (1, 2),
+        "{asked:?}"
+    );
+}
+
+#[test]
 fn a_pod_that_needs_no_claimed_device_asks_for_none() {
     let (stage, kubelet) = stage("fast");
     claim_devices(&stage, &kubelet);

@@ -5,6 +5,7 @@
 //! Everything asynchronous stays in here.
 
 mod access;
+mod claims;
 mod failure;
 mod line;
 mod login;
@@ -33,10 +34,11 @@ pub use watched::Watched;
 
 use crate::engine::ports::Cluster;
 use crate::model::FaultKind;
-use crate::model::device::PublishedDevice;
+use crate::model::device::{ClaimedDevice, PublishedDevice};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Definition, Event, Pod, PodName};
 use access::Access;
+use claims::Placed;
 use line::{Answer, Ask, Line, Wire};
 use reactor::Reactor;
 
@@ -55,8 +57,7 @@ pub struct KubeCluster {
     line: Line,
     pods: Known<Pod>,
     definitions: Known<Definition>,
-    /// The nodes of pods.
-    nodes: Known<String>,
+    placed: Known<Placed>,
     /// What a process that keeps listening was told; asked before the server is.
     watched: Option<Arc<Watched>>,
 }
@@ -119,8 +120,8 @@ impl KubeCluster {
 
     fn over(wire: Arc<Wire>, budget: Budget) -> Self {
         let line = Line::over(wire, budget);
-        let (pods, definitions, nodes) = Default::default();
-        Self { line, pods, definitions, nodes, watched: None }
+        let (pods, definitions, placed) = Default::default();
+        Self { line, pods, definitions, placed, watched: None }
     }
 
     /// The pod, as a process that keeps listening was told of it.
@@ -241,6 +242,10 @@ impl Cluster for KubeCluster {
         let definition = self.line.found(&ask)?.map(decode).transpose()?;
         remember(&self.definitions, namespace, name, definition.clone());
         Ok(definition)
+    }
+
+    fn claimed(&self, pod: &PodName) -> Outcome<Vec<ClaimedDevice>> {
+        self.extended(pod)
     }
 
     fn published(&self, pod: &PodName, driver: &str) -> Outcome<Vec<PublishedDevice>> {

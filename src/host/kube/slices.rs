@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::line::Ask;
-use super::{KubeCluster, pod_path, recall, remember, segment};
+use super::{KubeCluster, segment};
 use crate::model::FaultKind;
 use crate::model::device::PublishedDevice;
 use crate::model::fault::{Fault, Outcome};
@@ -54,19 +54,6 @@ struct Attribute {
     string: Option<String>,
 }
 
-/// A pod, as far as it tells where it runs.
-#[derive(Deserialize)]
-struct Placed {
-    #[serde(default)]
-    spec: Placement,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Placement {
-    node_name: Option<String>,
-}
-
 impl KubeCluster {
     /// The devices that a driver publishes on the node of a pod.
     pub(super) fn slices(&self, pod: &PodName, driver: &str) -> Outcome<Vec<PublishedDevice>> {
@@ -87,20 +74,12 @@ impl KubeCluster {
     }
 
     fn node_of(&self, pod: &PodName) -> Outcome<String> {
-        if let Some(Some(node)) = recall(&self.nodes, &pod.namespace, &pod.name) {
-            return Ok(node);
-        }
-        let ask = Ask::get(format!("get the node of pod {:?}", pod.to_string()), pod_path(pod)?);
-        let answer = self.line.found(&ask)?;
-        let placed = answer.map(|answer| self.line.decode::<Placed>(&ask, &answer)).transpose()?;
-        let node = placed.and_then(|placed| placed.spec.node_name).filter(|node| !node.is_empty());
-        let node = node.ok_or_else(|| {
+        let node = self.placed(pod)?.and_then(|placed| placed.spec.node_name).filter(|node| !node.is_empty());
+        node.ok_or_else(|| {
             Fault::new(FaultKind::TryLater, format!("the node of pod {:?} is not known", pod.to_string()))
                 .because("the API server has no such pod, or one that no node is named for")
                 .remedy("none is needed: the runtime tries again, or gives the pod up")
-        })?;
-        remember(&self.nodes, &pod.namespace, &pod.name, Some(node.clone()));
-        Ok(node)
+        })
     }
 }
 

@@ -176,6 +176,27 @@ impl ApiServer {
             .put(("/apis/resource.k8s.io/v1/resourceslices".to_owned(), slice.to_owned()), slice_object);
     }
 
+    /// Says of a pod that its extended resources are served by a claim, which got these devices: each is its container and
+    /// request, its driver, and its name in the pool "node".
+    pub(crate) fn put_extended(&self, pod: &str, devices: &[(&str, &str, &str, &str)]) {
+        let (namespace, name) = split(pod);
+        let mapping = |(container, request, ..): &(&str, &str, &str, &str)| json!({"containerName": container, "requestName": request});
+        let result = |(_, request, driver, device): &(&str, &str, &str, &str)| json!({"request": request, "driver": driver, "pool": "node", "device": device});
+        let mappings: Vec<Value> = devices.iter().map(mapping).collect();
+        let results: Vec<Value> = devices.iter().map(result).collect();
+        let claim = json!({
+            "apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim",
+            "metadata": {"namespace": namespace, "name": "extended"},
+            "status": {"allocation": {"devices": {"results": results}}},
+        });
+        let mut state = self.state();
+        let status = json!({"resourceClaimName": "extended", "requestMappings": mappings});
+        let object = state.objects.get_mut(&(pods(namespace), name.to_owned())).expect("a pod");
+        object["status"]["extendedResourceClaimStatus"] = status;
+        let claims = format!("/apis/resource.k8s.io/v1/namespaces/{namespace}/resourceclaims");
+        state.put((claims, "extended".to_owned()), claim);
+    }
+
     /// Takes the `spec` from a network definition.
     pub(crate) fn strip_spec(&self, network: &str) {
         let (namespace, name) = split(network);
