@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     missing_docs,
@@ -19,10 +20,12 @@ mod scene;
 mod client;
 mod life;
 mod peer;
+mod real;
 mod recording;
 mod stage;
 mod stand_in;
 mod trouble;
+mod witness;
 
 use common::Pod;
 use peer::{Manners, Peer, Trouble};
@@ -33,4 +36,9 @@ use stand_in::StandIn;
 /// The name of a sandbox's directory.
 fn short(container: &str) -> String {
     manifold::plan::mark::short_id(&container.parse().unwrap())
+}
+
+/// Says why a test does not run here.
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
 }
