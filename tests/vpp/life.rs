@@ -227,3 +227,32 @@ fn twenty_pods_at_once_get_an_interface_each_and_give_it_back() {
     all_at_once("DEL");
     stage.assert_empty();
 }
+
+#[test]
+fn by_hand_it_is_the_same() {
+    let stage = Stage::new();
+    let network =
+        stage.network(&json!({"interfaceType": "memif", "vlan": 5, "bridge": 9, "createBridge": true}));
+    stage.scene.network("fast.conf", &network.to_string());
+    let (networks, socket) = (stage.scene.path("networks"), stage.peer.socket());
+    let words = |verb| {
+        let words = [verb, "--netns", stage.pod.path().as_str(), "--networks", "fast", "--networks-dir"];
+        let folder = [networks.to_str().unwrap(), "--vpp-socket", socket.to_str().unwrap()];
+        let done = stage.scene.manifold(&[&words[..], &folder].concat());
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+
+    let plan = words("explain");
+    let wanted = "make a memif interface of VPP in bridge domain 9, with the domain if need be, which makes @net1 in the \
+                  pod's network namespace, VLAN 5";
+    assert!(plan.contains(wanted), "{plan}");
+    stage.assert_empty();
+    words("attach");
+    stage.peer.with(|vpp| assert_eq!(vpp.only().rewrite, [1, 1, 5, 0]));
+    for verb in ["check", "detach"] {
+        let done = stage.scene.manifold(&[verb, "--netns", stage.pod.path().as_str()]);
+        assert!(done.status.success(), "{verb}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    stage.assert_empty();
+}
