@@ -7,7 +7,7 @@ STATIC := -Ctarget-feature=+crt-static -Crelocation-model=static -Clink-arg=-Wl,
 ROUNDS :=
 PODS :=
 
-.PHONY: help demo test rig bench bench-storm soak release deps-demo deps-test
+.PHONY: help demo test rig bench bench-storm bench-rig soak release deps-demo deps-test
 
 help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 20
@@ -28,6 +28,11 @@ bench: deps-demo ## measures attaching beside the reference plugin and the bare 
 
 bench-storm: deps-demo ## starts many pods at once through the shim and a daemon with 32 MiB: make bench-storm PODS=100
 	@env RUSTFLAGS="$(STATIC)" cargo bench --quiet --locked --target $(HOST) --bench storm -- $(PODS)
+
+# With the flags of `release`, and the steps of the peer with them, too.
+bench-rig: deps-test release ## measures giving a pod a virtual function in the emulated machine: make bench-rig ROUNDS=40
+	@for what in one seven; do env RUSTFLAGS="$(STATIC)" cargo run --quiet --release --locked --target $(HOST) \
+		-p hw-tests -- --bench $$what $(addprefix --rounds ,$(ROUNDS)) || exit; done
 
 soak: deps-demo ## attaches and detaches 10,000 times and prints what might grow: make soak ROUNDS=10000
 	@env RUSTFLAGS="$(STATIC)" cargo bench --quiet --locked --target $(HOST) --bench storm -- soak $(ROUNDS)

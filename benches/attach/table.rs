@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::race::Row;
+use super::race::Row;
 
 /// Prints a table: every row's times, and how its median compares with that of the rows numbered in `yardsticks`.
 pub(crate) fn print(title: &str, rows: &[Row<'_>], yardsticks: &[usize]) {

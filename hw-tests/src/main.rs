@@ -8,6 +8,13 @@
 //! Start reading at [`catalogue`]; [`rig`] prepares and boots the machine, [`node`] is what a case works on.
 
 mod adapter;
+#[allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a measurement may panic, and prints its figures"
+)]
+mod bench;
 mod cases;
 mod catalogue;
 mod command;
@@ -43,6 +50,9 @@ fn main() -> Outcome<ExitCode> {
         Rig::Emulated => return rig::boot(&options),
         Rig::Here => {}
         Rig::Lab(file) => Profile::read(file)?.set()?,
+    }
+    if let Some(measure) = options.bench {
+        return bench::run(&options, measure).map(|()| ExitCode::SUCCESS);
     }
     runner::run(&options)
 }

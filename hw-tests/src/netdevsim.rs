@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::command::Program;
-use crate::options::built;
+use crate::options::target;
 use crate::packages::Packages;
 use crate::trouble::{Outcome, Trouble};
 
@@ -24,8 +24,7 @@ netdevsim-y := $(patsubst $(src)/%.c,%.o,$(wildcard $(src)/*.c))
 /// # Errors
 /// This program lies in no build folder.
 pub(crate) fn module() -> Outcome<PathBuf> {
-    let target = built()?.parent().map(Path::to_path_buf);
-    Ok(target.ok_or_else(|| Trouble::new("this program lies in no build folder"))?.join("rig/netdevsim.ko"))
+    Ok(target()?.join("rig/netdevsim.ko"))
 }
 
 /// Builds the module for an unpacked kernel.

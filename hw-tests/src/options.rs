@@ -30,6 +30,12 @@ pub(crate) struct Options {
     /// otherwise.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) report: Option<PathBuf>,
+    /// Measures, instead of running cases.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) bench: Option<Measure>,
+    /// How often what is measured is done.
+    #[arg(long, default_value_t = 40)]
+    pub(crate) rounds: usize,
     /// A case that lacks something has failed; set inside the emulated machine, which lacks nothing.
     #[arg(long, hide = true)]
     pub(crate) must_run: bool,
@@ -53,6 +59,25 @@ impl Rig {
             "here" => Ok(Self::Here),
             file if Path::new(file).is_file() => Ok(Self::Lab(file.into())),
             _ => Err("neither \"emulated\", \"here\" nor a file".to_owned()),
+        }
+    }
+}
+
+/// What to measure.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Measure {
+    /// Giving one pod a virtual function, beside what the peer does for it.
+    One,
+    /// Giving seven pods one each, at once and in a row.
+    Seven,
+}
+
+impl Measure {
+    /// The word for it on the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::Seven => "seven",
         }
     }
 }
@@ -85,6 +110,17 @@ impl Options {
     }
 }
 
+/// The outermost of cargo's folders, in which what is fetched stays, whatever this program was built for.
+///
+/// # Errors
+/// This program lies in no build folder.
+pub(crate) fn target() -> Outcome<PathBuf> {
+    let built = built()?;
+    let is_cargos = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
+    let outermost = built.ancestors().filter(is_cargos).last();
+    outermost.map(Path::to_path_buf).ok_or_else(|| Trouble::new("this program lies in no build folder"))
+}
+
 /// The folder that cargo built this program into.
 ///
 /// # Errors
@@ -92,4 +128,23 @@ impl Options {
 pub(crate) fn built() -> Outcome<PathBuf> {
     let me = std::env::current_exe().map_err(Trouble::doing("cannot tell where this program is"))?;
     me.parent().map(Path::to_path_buf).ok_or_else(|| Trouble::new("this program lies in no folder"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_measure_is_passed_on_by_the_word_it_was_asked_by() {
+        for measure in Measure::value_variants() {
+            assert!(Measure::from_str(measure.word(), false).is_ok_and(|read| read == *measure));
+        }
+    }
+
+    #[test]
+    fn what_is_fetched_goes_beside_what_was_built() {
+        let (target, built) = (target().unwrap(), built().unwrap());
+
+        assert!(built.starts_with(&target), "{built:?} is not in {target:?}");
+    }
 }

@@ -170,16 +170,24 @@ impl<'a> Attachment<'a> {
         result: Option<&Value>,
     ) -> Program {
         let program = self.node.own.program(words);
-        program
-            .env("CNI_COMMAND", command)
-            .env("CNI_CONTAINERID", &self.container)
-            .env("CNI_NETNS", &self.netns)
-            .env("CNI_IFNAME", IFNAME)
-            .env("CNI_PATH", REFERENCE)
-            .input(self.input(result).to_string())
+        let program =
+            self.variables(command).into_iter().fold(program, |p, (name, value)| p.env(name, value));
+        program.input(self.input(result).to_string())
     }
 
-    fn input(&self, result: Option<&Value>) -> Value {
+    /// The variables of a call.
+    pub(crate) fn variables(&self, command: &str) -> [(&'static str, String); 5] {
+        [
+            ("CNI_COMMAND", command.to_owned()),
+            ("CNI_CONTAINERID", self.container.clone()),
+            ("CNI_NETNS", self.netns.clone()),
+            ("CNI_IFNAME", IFNAME.to_owned()),
+            ("CNI_PATH", REFERENCE.to_owned()),
+        ]
+    }
+
+    /// The standard input of a call.
+    pub(crate) fn input(&self, result: Option<&Value>) -> Value {
         let version = self.subject.version();
         let mut input = match self.subject {
             Subject::Manifold(_) => json!({

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use crate::command::{Program, bare};
 use crate::netdevsim;
-use crate::options::{Options, Whom, built};
+use crate::options::{Measure, Options, Whom, target};
 use crate::packages::{Packages, major};
 use crate::trouble::{Outcome, Trouble, holds};
 
@@ -60,6 +60,11 @@ pub(crate) fn boot(options: &Options) -> Outcome<ExitCode> {
     let report = options.report.clone().unwrap_or_else(|| parts.home.join("report"));
     let report = std::path::absolute(report).map_err(Trouble::doing("cannot tell where --report is"))?;
     std::fs::create_dir_all(&report).map_err(Trouble::doing(format!("cannot make {report:?}")))?;
+    if options.bench == Some(Measure::Seven) {
+        // Each processor of the machine gets a thread of its own, or nothing would be done at once. Where only one call is
+        // made at a time it stays away: emulated so, programs of several threads are slower than they are.
+        command.args(["-T", "multi"]);
+    }
     command.args(["-t", LIMIT, "-o"]).arg(report).arg("--").args(inside);
     command.env("RIG_HOME", parts.home.join("home"));
     command.env("RIG_KROOT", parts.kernel).env("RIG_QEMU", parts.qemu);
@@ -78,6 +83,10 @@ fn inside(options: &Options) -> Outcome<Vec<PathBuf>> {
     words.extend([me, "--rig".into(), profile, "--must-run".into()]);
     words.extend(["--report".into(), RESULTS.into()]);
     words.extend(["--filter".into(), PathBuf::from(&options.filter)]);
+    if let Some(measure) = options.bench {
+        words.extend(["--bench".into(), measure.word().into()]);
+        words.extend(["--rounds".into(), options.rounds.to_string().into()]);
+    }
     match options.subject {
         Whom::Manifold => words.extend(["--manifold".into(), options.manifold()?]),
         Whom::Reference => words.extend(["--subject".into(), "reference".into()]),
@@ -88,8 +97,7 @@ fn inside(options: &Options) -> Outcome<Vec<PathBuf>> {
 impl Parts {
     /// The parts, fetched if they are not there yet.
     fn ready() -> Outcome<Self> {
-        let target = built()?.parent().map(Path::to_path_buf);
-        let home = target.ok_or_else(|| Trouble::new("this program lies in no build folder"))?.join("rig");
+        let home = target()?.join("rig");
         std::fs::create_dir_all(&home).map_err(Trouble::doing(format!("cannot make {home:?}")))?;
         let kernel = home.join("kernel");
         let mut view = None;
