@@ -7,13 +7,16 @@ STATIC := -Ctarget-feature=+crt-static -Crelocation-model=static -Clink-arg=-Wl,
 ROUNDS :=
 PODS :=
 
-.PHONY: help demo test rig bench bench-storm bench-rig soak release deps-demo deps-test
+.PHONY: help demo demo-vhost test rig bench bench-storm bench-switch bench-rig soak release deps-demo deps-test
 
 help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 20
 
 demo: deps-demo release ## shows attachments being made and taken down on this machine
 	@deployments/demo/run
+
+demo-vhost: deps-test release ## shows vhost-user: DPDK applications in pods, frames counted through Open vSwitch
+	@deployments/demo/vhost
 
 test: ## runs all checks, all tests, and the cases in the emulated machine
 	@.ci/test
@@ -33,6 +36,9 @@ bench-storm: deps-demo ## starts many pods at once through the shim and a daemon
 bench-rig: deps-test release ## measures giving a pod a virtual function in the emulated machine: make bench-rig ROUNDS=40
 	@for what in one seven; do env RUSTFLAGS="$(STATIC)" cargo run --quiet --release --locked --target $(HOST) \
 		-p hw-tests -- --bench $$what $(addprefix --rounds ,$(ROUNDS)) || exit; done
+
+bench-switch: deps-test ## measures a port of Open vSwitch beside the switch's own tools: make bench-switch ROUNDS=40
+	@env RUSTFLAGS="$(STATIC)" cargo bench --quiet --locked --target $(HOST) --bench switch -- $(ROUNDS)
 
 soak: deps-demo ## attaches and detaches 10,000 times and prints what might grow: make soak ROUNDS=10000
 	@env RUSTFLAGS="$(STATIC)" cargo bench --quiet --locked --target $(HOST) --bench storm -- soak $(ROUNDS)

@@ -79,6 +79,26 @@ fn all_frames_of_a_burst_pass_from_pod_to_pod_also_after_the_switch_was_restarte
 }
 
 #[test]
+fn the_demonstration_runs_to_its_end_and_leaves_nothing() {
+    let stage = Stage::with(Switch::database_only);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deployments/demo/vhost");
+
+    let done = std::process::Command::new(script)
+        .env("MANIFOLD", env!("CARGO_BIN_EXE_manifold"))
+        .env("TMPDIR", stage.scene.path(""))
+        .output()
+        .unwrap();
+
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    assert!(said.contains("pod 2 (blue) received 128"), "{said}");
+    let left = std::fs::read_dir(stage.scene.path(""))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("tmp."));
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
 fn no_frame_passes_from_one_vlan_to_another() {
     let pair = Pair::new([100, 200]);
 
