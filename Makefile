@@ -31,6 +31,7 @@ bench: deps-demo ## measures attaching beside the reference plugin and the bare 
 
 bench-storm: deps-demo ## starts many pods at once through the shim and a daemon with 32 MiB: make bench-storm PODS=100
 	@env RUSTFLAGS="$(STATIC)" cargo bench --quiet --locked --target $(HOST) --bench storm -- $(PODS)
+	@env RUSTFLAGS="$(STATIC)" cargo bench --quiet --locked --target $(HOST) --bench storm -- cluster
 
 # With the flags of `release`, and the steps of the peer with them, too.
 bench-rig: deps-test release ## measures giving a pod a virtual function in the emulated machine: make bench-rig ROUNDS=40

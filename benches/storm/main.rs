@@ -1,8 +1,8 @@
 //! A node that starts all its pods at once, through the shim and one daemon with little memory; and many calls in a row.
 //! `docs/benchmarks.md` explains what is printed.
 //!
-//! `make bench-storm`, or `cargo bench --bench storm -- 100` for 100 pods; `make soak`, or `-- soak 10000` for so many
-//! rounds of ADD and DEL. Needs root; everything happens in network namespaces that are gone afterwards.
+//! `make bench-storm`, or `cargo bench --bench storm -- 100` for 100 pods, and `-- cluster 250` for 250 of a cluster;
+//! `make soak`, or `-- soak 10000` for so many rounds of ADD and DEL. Needs root; everything happens in network namespaces that are gone afterwards.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,10 @@
     reason = "a measurement may panic, starts programs and prints its figures"
 )]
 
+#[path = "../../tests/common/api_server/mod.rs"]
+mod api_server;
 mod cage;
+mod cluster;
 #[path = "../../tests/common/mod.rs"]
 mod common;
 #[path = "../attach/machine.rs"]
@@ -49,7 +52,10 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let number = words.iter().find_map(|word| word.parse().ok());
     println!("{}", machine::describe());
-    let node = Node::new();
+    if words.iter().any(|word| word == "cluster") {
+        return cluster::run(number.unwrap_or(cluster::PODS));
+    }
+    let node = Node::on(Scene::new(), &json!({}));
     if words.iter().any(|word| word == "soak") {
         node.soak(number.unwrap_or(10_000));
     } else {
@@ -59,11 +65,12 @@ fn main() {
 }
 
 impl Node {
-    fn new() -> Self {
-        let scene = Scene::new();
+    /// A daemon with these keys beside what it needs.
+    fn on(scene: Scene, more: &Value) -> Self {
         let config = scene.path("daemon.json");
-        let text = json!({"socketDir": scene.path("run"), "stateDir": scene.path("state"), "cniDir": scene.path("cache"),
+        let mut text = json!({"socketDir": scene.path("run"), "stateDir": scene.path("state"), "cniDir": scene.path("cache"),
             "binDir": PLUGINS, "housekeepingSeconds": 5});
+        text.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         std::fs::write(&config, text.to_string()).unwrap();
         let cage = Cage::new(LIMIT << 20);
         let daemon =
@@ -95,12 +102,26 @@ impl Node {
     }
 
     fn wide(&self, n: u8) -> Value {
-        json!({"type": "host-local", "dataDir": self.scene.path("ipam"), "ranges": [[{"subnet": format!("10.{n}.0.0/16")}]]})
+        Self::wide_in(&self.scene, n)
+    }
+
+    /// An `ipam` of a /16 of its own.
+    fn wide_in(scene: &Scene, n: u8) -> Value {
+        json!({"type": "host-local", "dataDir": scene.path("ipam"), "ranges": [[{"subnet": format!("10.{n}.0.0/16")}]]})
     }
 
     fn begin(&self, verb: &str, (container, pod): (&str, &Pod), conf: &str) -> Child {
         let call = Call { verb, container, ifname: "eth0", netns: pod.path().as_str() };
         scene::start(self.scene.command(env!("CARGO_BIN_EXE_manifold-shim"), &call), conf.as_bytes())
+    }
+
+    /// Begins a call for the cluster's pod of this number.
+    fn begin_pod(&self, verb: &str, (n, pod): (usize, &Pod), conf: &str) -> Child {
+        let call = Call { verb, container: &format!("pod-{n}"), ifname: "eth0", netns: pod.path().as_str() };
+        let mut command = self.scene.command(env!("CARGO_BIN_EXE_manifold-shim"), &call);
+        let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=pod-{n};K8S_POD_UID=uid-{n}");
+        command.env("CNI_ARGS", args);
+        scene::start(command, conf.as_bytes())
     }
 
     fn call(&self, verb: &str, who: (&str, &Pod), conf: &str) -> Duration {
