@@ -17,6 +17,11 @@ pub(super) fn take(node: &Node<'_>, claims: &[Claim], owner: &Owner) -> Outcome<
 }
 
 fn take_one(node: &Node<'_>, claim: &Claim, owner: &Owner) -> Outcome<()> {
+    if let Some(former) = claim.former()
+        && let Some(holder) = node.journal.holder(&former)?.filter(|holder| holder != owner)
+    {
+        evict(node, &former, &holder, owner)?;
+    }
     let Holder::Other(holder) = node.journal.claim(claim, owner)? else { return Ok(()) };
     evict(node, claim, &holder, owner)?;
     match node.journal.claim(claim, owner)? {

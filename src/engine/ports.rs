@@ -240,6 +240,12 @@ pub trait Journal {
     /// The journal could not be read or written.
     fn claim(&self, claim: &Claim, owner: &Owner) -> Outcome<Holder>;
 
+    /// Who has a claim.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    fn holder(&self, claim: &Claim) -> Outcome<Option<Owner>>;
+
     /// Gives a claim up, if the owner has it.
     ///
     /// # Errors

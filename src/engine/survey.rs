@@ -36,7 +36,10 @@ impl Read {
             let Attachment { owner, label, .. } = &self.attachment;
             fault.while_doing(format!("cannot attach {:?} ({label})", owner.ifname.as_str()))
         };
-        Ok(each.map_err(named)?.into_iter().flatten().chain(chain::claims(&self.attachment)?).collect())
+        let mut claims: Vec<Claim> = each.map_err(named)?.into_iter().flatten().collect();
+        // A VF that the kubelet gave is named by its plugin as well: it is one device, and one claim.
+        claims.extend(chain::claims(&self.attachment)?.filter(|device| !claims.contains(device)));
+        Ok(claims)
     }
 
     /// What was written in its configurations and has no effect.

@@ -175,6 +175,17 @@ impl Journal for FileJournal {
         }
     }
 
+    fn holder(&self, claim: &Claim) -> Outcome<Option<Owner>> {
+        let path = self.claim_path(claim);
+        match holder(&path) {
+            Ok(holder) => Ok(holder),
+            Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(cause) => {
+                Err(Fault::new(FaultKind::Io, format!("cannot read the claim {path:?}")).because(cause))
+            }
+        }
+    }
+
     fn release(&self, claim: &Claim, owner: &Owner) -> Outcome<()> {
         let path = self.claim_path(claim);
         match holder(&path) {

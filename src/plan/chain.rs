@@ -72,7 +72,7 @@ pub fn run_as_processes(network: &Network) -> impl Iterator<Item = &PluginConf> 
 /// A device that cannot be named in a claim.
 pub fn claims(attachment: &Attachment) -> Outcome<Option<Claim>> {
     let given = attachment.device.as_ref().filter(|device| device.resource.is_some());
-    given.map(|device| Claim::new(format!("device {}", device.id).replace('/', "-"))).transpose()
+    given.map(|device| Claim::device(&device.id)).transpose()
 }
 
 /// The steps that go before the first plugin.

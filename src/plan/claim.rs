@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::FaultKind;
+use crate::model::device::DeviceId;
 use crate::model::fault::{Fault, Outcome};
+use crate::model::{FaultKind, PciAddress};
 
 /// Something only one attachment on a node can have, by name: a VLAN id on its master, a VF.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,6 +24,30 @@ impl Claim {
         }
         Err(Fault::new(FaultKind::Config, format!("{name:?} cannot be claimed"))
             .remedy("use plain interface names"))
+    }
+
+    /// The claim of a PCI device.
+    pub fn pci(address: PciAddress) -> Self {
+        Self(format!("pci {address}"))
+    }
+
+    /// The claim of a device that the kubelet gave a pod. Where its id is a PCI address it is that device's claim: who
+    /// names the device by its address has the same.
+    ///
+    /// # Errors
+    /// A device that cannot be named in a claim.
+    pub fn device(id: &DeviceId) -> Outcome<Self> {
+        match id.as_str().parse() {
+            Ok(address) => Ok(Self::pci(address)),
+            Err(_) => Self::new(format!("device {id}").replace('/', "-")),
+        }
+    }
+
+    /// The name by which earlier versions claimed the same, for a pod that was given the device by the kubelet. Their
+    /// records may be on the node for as long as their pods live.
+    #[must_use]
+    pub fn former(&self) -> Option<Self> {
+        self.0.strip_prefix("pci ").map(|address| Self(format!("device {address}")))
     }
 
     /// The name.

@@ -89,6 +89,10 @@ impl Journal for SimNode {
         })
     }
 
+    fn holder(&self, claim: &Claim) -> Outcome<Option<Owner>> {
+        Ok(self.state.borrow().world.claims.get(claim).cloned())
+    }
+
     fn release(&self, claim: &Claim, owner: &Owner) -> Outcome<()> {
         self.operate(|state| {
             if state.world.claims.get(claim) == Some(owner) {

@@ -126,6 +126,10 @@ impl Journal for Broken<'_> {
         if self.mutant == Mutant::NoClaim { Ok(Holder::You) } else { self.sim.claim(claim, owner) }
     }
 
+    fn holder(&self, claim: &Claim) -> Outcome<Option<Owner>> {
+        self.sim.holder(claim)
+    }
+
     fn release(&self, claim: &Claim, owner: &Owner) -> Outcome<()> {
         self.sim.release(claim, owner)
     }

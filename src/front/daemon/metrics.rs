@@ -4,6 +4,7 @@ mod api;
 
 use std::convert::Infallible;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,8 +214,9 @@ impl Metrics {
         gauges.spool.set(count(entries("spool")));
         let unconfigured = desk.keeper.as_ref().is_some_and(|keeper| keeper.trouble().is_some());
         gauges.unconfigured.set(i64::from(unconfigured));
-        gauges.vfs.set(count(virtual_functions()));
-        gauges.vfs_claimed.set(count(claimed(&state.join("claims"))));
+        let devices = Path::new("/sys/bus/pci/devices");
+        gauges.vfs.set(count(virtual_functions(devices)));
+        gauges.vfs_claimed.set(count(claimed(&state.join("claims"), devices)));
         let mut answer = String::new();
         // Writing to memory cannot fail.
         text::encode(&mut answer, &self.registry).unwrap_or_default();
@@ -222,16 +224,23 @@ impl Metrics {
     }
 }
 
-/// The virtual functions of this node: devices that name their physical function.
-fn virtual_functions() -> usize {
-    let devices = fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().filter_map(Result::ok);
-    devices.filter(|device| device.path().join("physfn").exists()).count()
+/// The virtual functions of this node.
+fn virtual_functions(devices: &Path) -> usize {
+    let all = fs::read_dir(devices).into_iter().flatten().filter_map(Result::ok);
+    all.filter(|device| is_virtual(&device.path())).count()
 }
 
-/// The claims of virtual functions.
-fn claimed(claims: &std::path::Path) -> usize {
-    let names = fs::read_dir(claims).into_iter().flatten().filter_map(Result::ok);
-    names.filter(|claim| claim.file_name().to_string_lossy().starts_with("vf ")).count()
+/// Those of them that attachments have claimed.
+fn claimed(claims: &Path, devices: &Path) -> usize {
+    let all = fs::read_dir(claims).into_iter().flatten().filter_map(Result::ok);
+    let addresses =
+        all.filter_map(|claim| claim.file_name().to_str()?.strip_prefix("pci ").map(|vf| devices.join(vf)));
+    addresses.filter(|device| is_virtual(device)).count()
+}
+
+/// A virtual function names its physical one.
+fn is_virtual(device: &Path) -> bool {
+    device.join("physfn").exists()
 }
 
 /// Serves them, if the configuration says where.
@@ -277,4 +286,26 @@ fn answer(desk: &Desk, path: &str) -> Response<Full<Bytes>> {
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     answer.headers_mut().insert(http::header::CONTENT_TYPE, kind);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_functions_count_and_those_that_are_claimed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (devices, claims) = (dir.path().join("devices"), dir.path().join("claims"));
+        for vf in ["0000:03:02.1", "0000:03:02.2"] {
+            fs::create_dir_all(devices.join(vf).join("physfn")).unwrap();
+        }
+        fs::create_dir_all(devices.join("0000:03:00.0")).unwrap();
+        fs::create_dir(&claims).unwrap();
+        for claim in ["pci 0000:03:02.1", "pci 0000:03:00.0", "device x", "vlan 5 on ens1"] {
+            std::os::unix::fs::symlink("../records/pod/net1.json", claims.join(claim)).unwrap();
+        }
+
+        assert_eq!((virtual_functions(&devices), claimed(&claims, &devices)), (2, 1));
+        assert_eq!((virtual_functions(dir.path()), claimed(&devices, &devices)), (0, 0));
+    }
 }

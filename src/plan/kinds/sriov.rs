@@ -196,8 +196,7 @@ fn is_driver_name(name: &str) -> bool {
 
 impl Wanted for Virtual {
     fn claims(&self) -> Outcome<Vec<Claim>> {
-        let vf = self.vf.ok_or_else(no_device)?;
-        Claim::new(format!("pci {vf}")).map(|claim| vec![claim])
+        self.vf.map(|vf| vec![Claim::pci(vf)]).ok_or_else(no_device)
     }
 
     fn questions(&self) -> Vec<Question> {

@@ -1,0 +1,164 @@
+//! A device is claimed once, whoever names it and however: the kubelet's choice by its id, a configuration by its PCI
+//! address, a record of an earlier version by both.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test may panic"
+)]
+
+use manifold::engine::add::{Attached, add};
+use manifold::engine::del::{Detach, Unrecorded, del};
+use manifold::engine::scope::Scope;
+use manifold::model::fault::Outcome;
+use manifold::model::{Attachment, Device, FaultKind, Network, Object, Owner, Role};
+use manifold::plan::claim::Claim;
+use manifold::sim::SimNode;
+
+/// How a pod comes by a VF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Its configuration names it.
+    Written,
+    /// The kubelet gave it, and Manifold attaches it.
+    Given,
+    /// The kubelet gave it, and a plugin that is run attaches it.
+    GivenToPlugin,
+}
+
+const WAYS: [Way; 3] = [Way::Written, Way::Given, Way::GivenToPlugin];
+
+struct Scene {
+    sim: SimNode,
+    vf: String,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let sim = SimNode::with_masters(&[]);
+        sim.make_netns("/ns/first");
+        sim.make_netns("/ns/next");
+        Self { sim, vf: manifold::sim::pristine().into_keys().next().unwrap().to_string() }
+    }
+
+    fn add(&self, pod: &str, way: Way) -> Outcome<Vec<Attached>> {
+        let plugin = if way == Way::GivenToPlugin { "host-device" } else { "sriov" };
+        let conf =
+            format!(r#"{{"cniVersion":"1.1.0","name":"fast","type":"{plugin}","deviceID":"{}"}}"#, self.vf);
+        let resource = Some("intel.com/vf".parse().unwrap());
+        let device = Device { id: self.vf.parse().unwrap(), resource };
+        let attachment = Attachment {
+            owner: Owner { container: pod.parse().unwrap(), ifname: "net1".parse().unwrap() },
+            netns: Some(format!("/ns/{pod}").parse().unwrap()),
+            role: Role::Additional,
+            standalone: None,
+            in_place: false,
+            label: "fast".to_owned(),
+            network: Network::parse(conf.as_bytes(), None).unwrap(),
+            args: Default::default(),
+            capabilities: Object::default(),
+            routing: Default::default(),
+            device: (way != Way::Written).then_some(device),
+            device_file: None,
+            sockets: None,
+            selection: None,
+        };
+        add(&self.sim.node(), vec![attachment])
+    }
+
+    fn del(&self, pod: &str) {
+        let container = pod.parse().unwrap();
+        let detach = Detach {
+            container: &container,
+            scope: Scope::Own,
+            configured: &Vec::new,
+            netns: None,
+            unrecorded: Unrecorded::Skip,
+        };
+        del(&self.sim.node(), &detach).unwrap();
+    }
+
+    /// The claims on the node, with the pods that have them.
+    fn claims(&self) -> Vec<(String, String)> {
+        let claims = self.sim.world().claims;
+        claims.iter().map(|(claim, owner)| (claim.as_str().to_owned(), owner.container.to_string())).collect()
+    }
+
+    /// What there is if this pod has the VF.
+    fn had_by(&self, pod: &str) -> Vec<(String, String)> {
+        vec![(format!("pci {}", self.vf), pod.to_owned())]
+    }
+
+    /// Makes the first pod's record, and its claims, those of an earlier version.
+    fn age(&self, way: Way) {
+        let (pci, device) = (format!("pci {}", self.vf), format!("device {}", self.vf));
+        let former = match way {
+            Way::Written => vec![pci.clone()],
+            Way::Given => vec![pci.clone(), device],
+            Way::GivenToPlugin => vec![device],
+        };
+        self.sim.meddle(|world| {
+            let (owner, record) = world.records.iter_mut().next().unwrap();
+            let mut json: serde_json::Value = serde_json::from_slice(record).unwrap();
+            assert_eq!(json["claims"], serde_json::json!([pci]), "{way:?}");
+            json["claims"] = serde_json::json!(former);
+            *record = serde_json::to_vec(&json).unwrap();
+            world.claims =
+                former.into_iter().map(|claim| (Claim::new(claim).unwrap(), owner.clone())).collect();
+        });
+    }
+}
+
+#[test]
+fn whoever_names_a_vf_has_the_one_claim_of_it() {
+    for (first, next) in WAYS.iter().flat_map(|first| WAYS.map(|next| (*first, next))) {
+        let scene = Scene::new();
+        scene.add("first", first).unwrap();
+        assert_eq!(scene.claims(), scene.had_by("first"), "{first:?}");
+
+        let refused = scene.add("next", next).unwrap_err();
+        assert_eq!(refused.kind(), FaultKind::TryLater, "{first:?}, then {next:?}: {refused}");
+        assert!(refused.to_string().contains("is held by pod sandbox first/net1"), "{refused}");
+        assert_eq!(scene.claims(), scene.had_by("first"), "{first:?}, then {next:?}");
+
+        scene.del("first");
+        scene.add("next", next).unwrap();
+        assert_eq!(scene.claims(), scene.had_by("next"), "{first:?}, then {next:?}");
+    }
+}
+
+#[test]
+fn a_record_of_an_earlier_version_protects_its_device_until_its_pod_is_gone() {
+    for (first, next) in WAYS.iter().flat_map(|first| WAYS.map(|next| (*first, next))) {
+        let scene = Scene::new();
+        scene.add("first", first).unwrap();
+        scene.age(first);
+        let before = scene.claims();
+
+        let refused = scene.add("next", next).unwrap_err();
+        assert_eq!(refused.kind(), FaultKind::TryLater, "{first:?}, then {next:?}: {refused}");
+        assert_eq!(scene.claims(), before, "{first:?}, then {next:?}");
+
+        // Its pod is gone, and its DEL is late: whoever comes undoes its record first.
+        scene.sim.remove_netns("/ns/first");
+        scene.add("next", next).unwrap();
+        scene.del("first");
+        assert_eq!(scene.claims(), scene.had_by("next"), "{first:?}, then {next:?}");
+    }
+}
+
+#[test]
+fn a_del_gives_up_the_claims_of_an_earlier_version() {
+    for way in WAYS {
+        let scene = Scene::new();
+        scene.add("first", way).unwrap();
+        scene.age(way);
+
+        scene.del("first");
+        assert_eq!(scene.claims(), [], "{way:?}");
+        assert!(scene.sim.world().records.is_empty(), "{way:?}");
+    }
+}
