@@ -1,8 +1,8 @@
 //! Directories that are watched: whoever waits is told that something changed in one.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -32,8 +32,17 @@ impl Watch {
         })
     }
 
-    /// Watches these directories from now on. Naming one again changes nothing.
+    /// Watches these directories from now on, as far as they are there. Naming one again changes nothing.
     pub fn name(&self, dirs: &[PathBuf]) {
+        // What cannot be watched is named again, and may be watched then.
+        dirs.iter().for_each(|dir| self.add(dir).map(drop).unwrap_or_default());
+    }
+
+    /// Watches a directory from now on; `false` if it is not there.
+    ///
+    /// # Errors
+    /// The kernel has no more watches to give.
+    pub fn add(&self, dir: &Path) -> Outcome<bool> {
         let changes = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_DELETE
@@ -41,9 +50,12 @@ impl Watch {
             | AddWatchFlags::IN_DELETE_SELF
             | AddWatchFlags::IN_MOVE_SELF
             | AddWatchFlags::IN_ONLYDIR;
-        for dir in dirs {
-            // One that is not there is named again, and may be there then.
-            self.0.add_watch(dir, changes).map(drop).unwrap_or_default();
+        match self.0.add_watch(dir, changes) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+            Err(cause) => Err(Fault::new(FaultKind::Io, format!("cannot watch {dir:?}"))
+                .because(io::Error::from(cause))
+                .remedy("raise the sysctl \"fs.inotify.max_user_watches\"")),
         }
     }
 
@@ -58,6 +70,13 @@ impl Watch {
                 Err(_) => return any,
             }
         }
+    }
+}
+
+impl AsFd for Watch {
+    /// Can be read from once something has changed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -1,0 +1,259 @@
+//! The words of the command line, and what they mean.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::engine::ports::Networks;
+use crate::front::context::Context;
+use crate::front::install;
+use crate::front::machine::Machine;
+use crate::front::sockets::Offer;
+use crate::front::wish::select;
+use crate::host::directory::Directory;
+use crate::model::fault::{Fault, Outcome};
+use crate::model::settings::{self, Places, Rules, Switches};
+use crate::model::{Attachment, CniVersion, ContainerId, FaultKind, NetnsPath, Object};
+use crate::plan::resolve::{First, Sandbox, Wish, resolve};
+
+/// Gives network namespaces several interfaces. As a CNI plugin it is called by a container runtime, with CNI_COMMAND
+/// set; these commands do the same by hand.
+#[derive(Parser)]
+#[command(name = "manifold", version, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Attach a network namespace to networks: all of them, or none
+    Attach(Attach),
+    /// Detach a sandbox from its networks; succeeds where there is nothing to detach
+    Detach(Detach),
+    /// Show what attach would do, step by step, and touch nothing
+    Explain(Attach),
+    /// Hold what was attached against the node
+    Check(Target),
+    /// List what is attached on this node
+    List(List),
+    /// Show the pods of this node with their attachments, devices, addresses and ages
+    Status(Status),
+    /// Detach every sandbox whose network namespace is gone, and finish what a crash left unfinished
+    Prune(Stores),
+    /// Look for what is in the way of pods on this node, and say what to do about it
+    Doctor(Doctor),
+    /// Write the configuration that the container runtime takes, around the default network's, and put the programs that
+    /// it calls among its plugins
+    Install(install::Options),
+    /// Serve the calls that manifold-shim, and the shim and controllers of Multus, pass on
+    Daemon(Daemon),
+}
+
+#[derive(Args)]
+pub(super) struct Attach {
+    #[command(flatten)]
+    pub(super) target: Target,
+    /// Networks to attach, as in the annotation k8s.v1.cni.cncf.io/networks: "a,b@net7", or a JSON list
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) networks: String,
+    /// The network of the default interface
+    #[arg(long, value_name = "NAME")]
+    pub(super) default: Option<String>,
+    /// The name of the default interface
+    #[arg(long, default_value = "eth0")]
+    pub(super) ifname: String,
+    /// Directory of NetworkAttachmentDefinitions (YAML or JSON) and CNI configuration files
+    #[arg(long, value_name = "DIR", default_value = settings::NETWORKS_DIR)]
+    pub(super) networks_dir: PathBuf,
+    /// The socket of Open vSwitch's database
+    #[arg(long, value_name = "PATH", default_value = settings::OVSDB_SOCKET)]
+    pub(super) ovsdb_socket: PathBuf,
+    /// The socket of VPP's API
+    #[arg(long, value_name = "PATH", default_value = settings::VPP_SOCKET)]
+    pub(super) vpp_socket: PathBuf,
+    /// Directory of short links to the directories of sockets
+    #[arg(long, value_name = "DIR", default_value = settings::LINK_DIR)]
+    pub(super) link_dir: PathBuf,
+    /// How to print what was done
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) output: Output,
+}
+
+#[derive(Args)]
+pub(super) struct Doctor {
+    /// Where the container runtime looks for the configuration of its network
+    #[arg(long, value_name = "DIR", default_value = settings::CONF_DIR)]
+    pub(super) conf_dir: PathBuf,
+    #[command(flatten)]
+    pub(super) stores: Stores,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) output: Output,
+}
+
+#[derive(Args)]
+pub(super) struct Daemon {
+    /// The daemon's configuration; one that is not there has all defaults
+    #[arg(long, short, value_name = "FILE", default_value = "/etc/cni/net.d/multus.d/daemon-config.json")]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Args)]
+pub(super) struct Detach {
+    #[command(flatten)]
+    pub(super) target: Target,
+    /// Only this interface; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(super) interface: Vec<String>,
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    pub(super) stores: Stores,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) output: Output,
+}
+
+#[derive(Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    pub(super) list: List,
+    /// Show it anew whenever records change, until it is told to stop (Ctrl-C); as JSON, a line each time
+    #[arg(short, long)]
+    pub(super) watch: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Target {
+    /// The network namespace: a path, or the name of one made by "ip netns add"
+    #[arg(long, value_name = "PATH")]
+    pub(super) netns: Option<String>,
+    /// The sandbox's id; taken from the name of the network namespace if absent
+    #[arg(long, value_name = "ID")]
+    pub(super) container_id: Option<String>,
+    #[command(flatten)]
+    pub(super) stores: Stores,
+}
+
+#[derive(Args)]
+pub(super) struct Stores {
+    /// Directory of records
+    #[arg(long, value_name = "DIR", default_value = settings::STATE_DIR)]
+    pub(super) state_dir: PathBuf,
+    /// Directory of plugins' cached results
+    #[arg(long, value_name = "DIR", default_value = settings::CACHE_DIR)]
+    pub(super) cache_dir: PathBuf,
+    /// Directory of plugins
+    #[arg(long, value_name = "DIR", default_value = settings::BIN_DIR)]
+    pub(super) bin_dir: PathBuf,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(in crate::front) enum Output {
+    /// A table
+    #[default]
+    Table,
+    /// JSON
+    Json,
+}
+
+impl Attach {
+    /// The attachments that are asked for.
+    ///
+    /// # Errors
+    /// A network that is not there or is none; no network namespace; nothing is asked for.
+    pub(super) fn attachments(&self) -> Outcome<Vec<Attachment>> {
+        let netns = self.target.netns()?.ok_or_else(|| {
+            Fault::new(FaultKind::Environment, "no network namespace is given")
+                .remedy("name one with --netns")
+        })?;
+        let directory = Directory::new(&self.networks_dir, CniVersion::V0_1_0);
+        let default = match &self.default {
+            None => None,
+            Some(name) => Some(First {
+                named: directory.network(None, name)?,
+                ifname: self.ifname.parse()?,
+                capabilities: Object::default(),
+                selection: None,
+            }),
+        };
+        let wish = Wish {
+            default,
+            selected: select(&directory, &self.networks, None, |_| Ok(()))?,
+            ..Wish::default()
+        };
+        let sandbox = Sandbox {
+            container: self.target.container()?,
+            netns: Some(netns),
+            args: Default::default(),
+            standalone: None,
+            in_place: false,
+            device_info_dir: settings::DEVICE_INFO_DIR.into(),
+        };
+        let mut attachments = resolve(&sandbox, wish)?;
+        let switches = Switches {
+            ovsdb: self.ovsdb_socket.clone(),
+            vpp: self.vpp_socket.clone(),
+            link_dir: self.link_dir.clone(),
+            ..Switches::default()
+        };
+        let places = self.target.stores.places();
+        let offer = Offer {
+            switches: &switches,
+            rules: &Rules::default(),
+            places: &places,
+            namespace: "",
+            pod: None,
+        };
+        offer.lay(&mut attachments);
+        if attachments.is_empty() {
+            return Err(Fault::new(FaultKind::Config, "no network is given")
+                .remedy("name some with --networks or --default"));
+        }
+        Ok(attachments)
+    }
+}
+
+impl Target {
+    /// The network namespace; a bare name is one of `ip-netns(8)`.
+    pub(super) fn netns(&self) -> Outcome<Option<NetnsPath>> {
+        let path = self
+            .netns
+            .as_ref()
+            .map(|text| if text.contains('/') { text.clone() } else { format!("/run/netns/{text}") });
+        path.map(NetnsPath::try_from).transpose()
+    }
+
+    /// The sandbox: by its id, else by the name of its network namespace.
+    pub(super) fn container(&self) -> Outcome<ContainerId> {
+        if let Some(id) = &self.container_id {
+            return id.parse();
+        }
+        let netns = self.netns()?;
+        let name = netns.as_ref().and_then(|path| path.as_path().file_name()).and_then(|name| name.to_str());
+        let missing = || {
+            Fault::new(FaultKind::Environment, "no sandbox is given")
+                .remedy("name one with --netns or --container-id")
+        };
+        name.ok_or_else(missing)?.parse()
+    }
+}
+
+impl Stores {
+    pub(super) fn machine(&self) -> Machine {
+        Machine::new(&self.places(), &[], &Context::default())
+    }
+
+    pub(super) fn places(&self) -> Places {
+        Places {
+            bin_dir: self.bin_dir.clone(),
+            networks_dir: settings::NETWORKS_DIR.into(),
+            cache_dir: self.cache_dir.clone(),
+            state_dir: self.state_dir.clone(),
+            ..Places::default()
+        }
+    }
+}
