@@ -7,6 +7,7 @@ use super::undo::{self, undo};
 use super::{Node, claim};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, CniResult, DeviceInfo, FaultKind};
+use crate::plan::port::NoteStep;
 use crate::plan::step::Progress;
 
 /// An attachment that was made.
@@ -18,6 +19,8 @@ pub struct Attached {
     pub result: CniResult,
     /// What is known of the device behind it.
     pub device_info: Option<DeviceInfo>,
+    /// What its application is told, if it is a socket.
+    pub note: Option<NoteStep>,
     /// What was written in its configuration and has no effect.
     pub warnings: Vec<String>,
 }
@@ -96,6 +99,7 @@ fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Ou
         .into_iter()
         .zip(&reads)
         .map(|(r, read)| Attached {
+            note: r.note().cloned(),
             attachment: r.attachment,
             result: r.result.unwrap_or_default(),
             device_info: r.device_info,

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::record::Record;
 use crate::model::device::{ClaimedDevice, PodDevices, PublishedDevice};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::pod::{Definition, Event, Pod, PodName};
+use crate::model::pod::{Annotations, Definition, Event, Pod, PodName};
+use crate::model::sockets::PodVolume;
 use crate::model::{Attachment, CniResult, ContainerId, IfName, NetnsPath, Network, Owner, PluginConf};
 use crate::plan::claim::Claim;
 use crate::plan::facts::{Answer, Question};
@@ -144,11 +145,18 @@ pub trait Cluster {
     /// The API server could not be asked, or knows no such devices.
     fn published(&self, pod: &PodName, driver: &str) -> Outcome<Vec<PublishedDevice>>;
 
-    /// Writes the pod's `network-status` annotation, if the pod is still the one named. A pod that is gone is no error.
+    /// The volumes of the pod's; none of a pod that is gone.
+    ///
+    /// # Errors
+    /// The API server could not be asked.
+    fn volumes(&self, pod: &PodName) -> Outcome<Vec<PodVolume>>;
+
+    /// Writes annotations of the pod's, and removes those without a value, if the pod is still the one named. A pod that
+    /// is gone is no error.
     ///
     /// # Errors
     /// It could not be written.
-    fn publish(&self, pod: &PodName, status: &str) -> Outcome<()>;
+    fn publish(&self, pod: &PodName, annotations: &Annotations) -> Outcome<()>;
 
     /// Tells an event of the pod.
     ///

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ports::NetnsId;
 use crate::model::{Attachment, CniResult, DeviceInfo};
 use crate::plan::claim::Claim;
+use crate::plan::port::NoteStep;
 use crate::plan::step::Step;
 
 /// The layout of records this version writes.
@@ -51,6 +52,13 @@ pub struct Record {
     /// What is known of the device behind it, once attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_info: Option<DeviceInfo>,
+}
+
+impl Record {
+    /// What the application is told, if the interface is a socket.
+    pub fn note(&self) -> Option<&NoteStep> {
+        self.steps.iter().find_map(|step| if let Step::Note(note) = step { Some(note) } else { None })
+    }
 }
 
 fn is_zero(number: &u32) -> bool {

@@ -219,7 +219,8 @@ impl Ground<'_> {
         let Settings { switches, rules, places, policy, .. } = self.settings;
         // The kubelet's own UID is the one in the paths of a pod's volumes.
         let pod = named.or_else(|| pod.map(|pod| pod.name.clone()));
-        Offer { switches, rules, places, namespace: &policy.own, pod }.lay(&mut attachments);
+        let cluster = self.cluster;
+        Offer { switches, rules, places, namespace: &policy.own, pod, cluster }.lay(&mut attachments);
         Ok(attachments)
     }
 }

@@ -1,11 +1,14 @@
 //! What the pod's people are told: its network-status, and events.
 
+use std::collections::BTreeMap;
+
 use crate::engine::add::Attached;
 use crate::engine::ports::Cluster;
 use crate::model::event;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::pod::{Event, Pod};
+use crate::model::pod::{Event, NETWORK_STATUS, Pod};
 use crate::model::{Attachment, NetworkStatus, status};
+use crate::plan::note;
 
 /// Tells the cluster of one pod; nobody is told where there is no cluster or no pod.
 pub(super) struct Publisher<'a> {
@@ -17,32 +20,35 @@ impl<'a> Publisher<'a> {
         Self { to: cluster.zip(pod.filter(|pod| !pod.name.name.is_empty())) }
     }
 
-    /// What was attached: the status, in one request, then one event per attachment.
+    /// What was attached: the annotations, in one request, then one event per attachment.
     ///
     /// # Errors
-    /// The status could not be written. An event that could not be told is not worth a pod.
+    /// The annotations could not be written. An event that could not be told is not worth a pod.
     pub(super) fn attached(&self, made: &[Attached]) -> Outcome<()> {
-        let Some((cluster, pod)) = self.to else { return Ok(()) };
         let entries: Vec<_> = made
             .iter()
             .flat_map(|a| status::entries(&a.attachment, &a.result, a.device_info.as_ref()))
             .collect();
         if !entries.is_empty() {
-            cluster.publish(&pod.name, &status::text(&entries))?;
+            let sockets = made.iter().filter_map(|a| Some((&a.attachment, &a.result, a.note.as_ref()?)));
+            self.status(&entries, note::annotations(sockets))?;
         }
         self.added(made);
         Ok(())
     }
 
-    /// The status of all that is attached.
+    /// The status of all that is attached, and what is told of interfaces that are sockets; what was told of others before
+    /// is removed.
     ///
     /// # Errors
     /// It could not be written.
-    pub(super) fn status(&self, entries: &[NetworkStatus]) -> Outcome<()> {
-        match self.to {
-            Some((cluster, pod)) => cluster.publish(&pod.name, &status::text(entries)),
-            None => Ok(()),
-        }
+    pub(super) fn status(&self, entries: &[NetworkStatus], sockets: BTreeMap<String, String>) -> Outcome<()> {
+        let Some((cluster, pod)) = self.to else { return Ok(()) };
+        let old = [note::CONFIGURATION, note::MAPPED_DIR].map(str::to_owned).into_iter();
+        let old = old.filter(|key| pod.annotations.contains_key(key)).map(|key| (key, None));
+        let new = sockets.into_iter().map(|(key, text)| (key, Some(text)));
+        let status = (NETWORK_STATUS.to_owned(), Some(status::text(entries)));
+        cluster.publish(&pod.name, &old.chain(new).chain([status]).collect())
     }
 
     /// That an interface was taken from a running pod.

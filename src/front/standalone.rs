@@ -101,6 +101,7 @@ fn attachments(
     let mut attachments = resolve(&sandbox, Wish { default: Some(default), ..Wish::default() })?;
     let (switches, rules) = Switches::read(&config.object)?;
     let pod = PodName::of(args);
-    Offer { switches: &switches, rules: &rules, places: &places, namespace: "", pod }.lay(&mut attachments);
+    Offer { switches: &switches, rules: &rules, places: &places, namespace: "", pod, cluster: None }
+        .lay(&mut attachments);
     Ok(attachments)
 }

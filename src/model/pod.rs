@@ -20,6 +20,9 @@ pub const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
 /// The annotation of a network definition that names the device plugin's resource.
 pub const RESOURCE_NAME: &str = "k8s.v1.cni.cncf.io/resourceName";
 
+/// Annotations to write, each with its value; without one, it is removed.
+pub type Annotations = BTreeMap<String, Option<String>>;
+
 /// A pod, as the runtime names it in `CNI_ARGS`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PodName {

@@ -25,6 +25,28 @@ pub struct SocketGround {
     pub rules: Rules,
 }
 
+/// A volume of a pod, as the pod's definition has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodVolume {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub source: PodVolumeSource,
+    /// Where the pod's containers have it, those that are started first last.
+    pub mounts: Vec<PathBuf>,
+}
+
+/// What a volume is, as the pod's definition has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PodVolumeSource {
+    /// A directory that the kubelet makes for the pod.
+    EmptyDir,
+    /// A directory of the node.
+    HostPath(PathBuf),
+    /// Anything else.
+    Other,
+}
+
 /// A volume of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {

@@ -29,8 +29,13 @@ use api_server::ApiServer;
 use common::Node;
 use manifold::host::kube::{Budget, KubeCluster};
 use manifold::model::fault::Outcome;
-use manifold::model::pod::PodName;
+use manifold::model::pod::{Annotations, NETWORK_STATUS, PodName};
 use serde_json::json;
+
+/// The annotation of a status, as it is written.
+fn status_of(text: &str) -> Annotations {
+    Annotations::from([(NETWORK_STATUS.to_owned(), Some(text.to_owned()))])
+}
 
 /// Ample: a test that uses it up has failed.
 const AMPLE: Budget = Budget { whole: Duration::from_secs(30), one_try: Duration::from_secs(10) };

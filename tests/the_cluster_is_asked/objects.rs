@@ -5,7 +5,7 @@ use manifold::model::FaultKind;
 use manifold::model::pod::PodName;
 use serde_json::json;
 
-use crate::{Cluster, anonymous, web};
+use crate::{Cluster, anonymous, status_of, web};
 
 const POD: &str = "GET /api/v1/namespaces/default/pods/web";
 const NETWORKS: &str = "GET /apis/k8s.cni.cncf.io/v1/namespaces";
@@ -109,7 +109,7 @@ fn a_name_that_leads_elsewhere_is_not_asked_for() {
         let pod = PodName { name: name.into(), ..anonymous() };
 
         assert_eq!(asked.pod(&pod).unwrap_err().kind(), FaultKind::Config, "{name:?}");
-        assert_eq!(asked.publish(&pod, "[]").unwrap_err().kind(), FaultKind::Config, "{name:?}");
+        assert_eq!(asked.publish(&pod, &status_of("[]")).unwrap_err().kind(), FaultKind::Config, "{name:?}");
         assert_eq!(asked.definition("default", name).unwrap_err().kind(), FaultKind::Config, "{name:?}");
         assert_eq!(asked.definition(name, "data").unwrap_err().kind(), FaultKind::Config, "{name:?}");
     }

@@ -8,7 +8,7 @@ use manifold::host::kube::Budget;
 use manifold::model::FaultKind;
 
 use crate::api_server::Mishap;
-use crate::{AMPLE, Cluster, LITTLE, anonymous, of, web};
+use crate::{AMPLE, Cluster, LITTLE, anonymous, of, status_of, web};
 
 #[test]
 fn what_passes_by_itself_is_tried_again() {
@@ -57,7 +57,7 @@ fn a_slow_server_is_waited_for() {
     let asked = cluster.asked();
 
     assert!(asked.pod(&web("uid-1")).unwrap().is_some());
-    asked.publish(&web("uid-1"), "[]").unwrap();
+    asked.publish(&web("uid-1"), &status_of("[]")).unwrap();
 
     assert_eq!(cluster.api.asked().len(), 2);
 }
@@ -115,7 +115,7 @@ fn a_silent_server_uses_up_the_budget_and_leaves_one_try_to_the_next_request() {
     let fault = asked.pod(&web("uid-1")).unwrap_err();
     let before = cluster.api.asked().len();
     asked.pod(&web("uid-1")).unwrap_err();
-    asked.publish(&web("uid-1"), "[]").unwrap();
+    asked.publish(&web("uid-1"), &status_of("[]")).unwrap();
 
     assert_eq!(fault.kind(), FaultKind::TimedOut);
     assert!(fault.to_string().contains("no answer within 0."), "{fault}");

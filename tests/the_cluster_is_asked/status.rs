@@ -7,7 +7,7 @@ use manifold::model::pod::{NETWORK_STATUS, PodName};
 use serde_json::{Value, json};
 
 use crate::api_server::Mishap;
-use crate::{Cluster, anonymous, web};
+use crate::{Cluster, anonymous, status_of, web};
 
 const STATUS: &str = "[{\n    \"name\": \"default/data\"\n}]";
 const WRITE: &str = "PATCH /api/v1/namespaces/default/pods/web/status";
@@ -22,7 +22,7 @@ fn published(cluster: &Cluster) -> Value {
 fn the_status_is_one_write() {
     let cluster = Cluster::new();
 
-    cluster.asked().publish(&web("uid-1"), STATUS).unwrap();
+    cluster.asked().publish(&web("uid-1"), &status_of(STATUS)).unwrap();
 
     let pod = cluster.api.pod("default/web").unwrap();
     assert_eq!(published(&cluster), STATUS);
@@ -40,7 +40,7 @@ fn a_pod_that_was_read_is_written_by_its_uid() {
     asked.pod(&anonymous()).unwrap();
     cluster.api.put_pod("default/web", "uid-2", &json!({}));
 
-    asked.publish(&anonymous(), STATUS).unwrap();
+    asked.publish(&anonymous(), &status_of(STATUS)).unwrap();
 
     // The runtime named no UID, so the newer pod may be meant: it is looked at once more, and written.
     assert_eq!(cluster.api.asked(), [READ, WRITE, READ, WRITE]);
@@ -52,12 +52,12 @@ fn a_pod_that_is_gone_or_replaced_is_no_error() {
     let cluster = Cluster::new();
     cluster.api.put_pod("default/web", "uid-2", &json!({}));
 
-    cluster.asked().publish(&web("uid-1"), STATUS).unwrap();
+    cluster.asked().publish(&web("uid-1"), &status_of(STATUS)).unwrap();
     assert_eq!(published(&cluster), Value::Null);
     assert_eq!(cluster.api.asked(), [WRITE, READ]);
 
     cluster.api.remove_pod("default/web");
-    cluster.asked().publish(&web("uid-1"), STATUS).unwrap();
+    cluster.asked().publish(&web("uid-1"), &status_of(STATUS)).unwrap();
     assert_eq!(cluster.api.asked(), [WRITE, READ, WRITE]);
 }
 
@@ -67,7 +67,7 @@ fn a_uid_refused_as_an_immutable_field_is_a_replaced_pod_too() {
     cluster.api.put_pod("default/web", "uid-2", &json!({}));
     cluster.api.let_go_wrong(Method::PATCH, "/status", Mishap::Code(422));
 
-    cluster.asked().publish(&web("uid-1"), STATUS).unwrap();
+    cluster.asked().publish(&web("uid-1"), &status_of(STATUS)).unwrap();
 
     assert_eq!(published(&cluster), Value::Null);
 }
@@ -77,7 +77,7 @@ fn a_refused_status_is_an_error() {
     let cluster = Cluster::new();
     cluster.api.let_go_wrong(Method::PATCH, "/status", Mishap::Code(422));
 
-    let fault = cluster.asked().publish(&web("uid-1"), STATUS).unwrap_err();
+    let fault = cluster.asked().publish(&web("uid-1"), &status_of(STATUS)).unwrap_err();
 
     assert_eq!(fault.kind(), FaultKind::Cluster);
     assert!(
@@ -92,7 +92,7 @@ fn a_write_that_meets_another_is_made_again() {
     let cluster = Cluster::new();
     cluster.api.let_go_wrong(Method::PATCH, "/status", Mishap::Code(409));
 
-    cluster.asked().publish(&web("uid-1"), STATUS).unwrap();
+    cluster.asked().publish(&web("uid-1"), &status_of(STATUS)).unwrap();
 
     assert_eq!(published(&cluster), STATUS);
     assert_eq!(cluster.api.asked(), [WRITE, READ, WRITE]);
@@ -105,7 +105,7 @@ fn writes_that_never_end_to_meet_are_given_up() {
         cluster.api.let_go_wrong(Method::PATCH, "/status", Mishap::Code(409));
     }
 
-    let fault = cluster.asked().publish(&web("uid-1"), STATUS).unwrap_err();
+    let fault = cluster.asked().publish(&web("uid-1"), &status_of(STATUS)).unwrap_err();
 
     assert_eq!(fault.kind(), FaultKind::TryLater);
     assert_eq!(cluster.api.asked().iter().filter(|asked| *asked == WRITE).count(), 6);
@@ -116,7 +116,7 @@ fn a_write_whose_answer_is_lost_is_made_again() {
     let cluster = Cluster::new();
     cluster.api.let_go_wrong(Method::PATCH, "/status", Mishap::Lost);
 
-    cluster.asked().publish(&web("uid-1"), STATUS).unwrap();
+    cluster.asked().publish(&web("uid-1"), &status_of(STATUS)).unwrap();
 
     assert_eq!(published(&cluster), STATUS);
 }
@@ -126,7 +126,7 @@ fn a_static_pod_is_written_by_the_uid_it_has_at_the_server() {
     let cluster = Cluster::new();
     cluster.api.put_pod("default/web", "uid-1", &json!({"kubernetes.io/config.source": "file"}));
 
-    cluster.asked().publish(&web("the kubelet's"), STATUS).unwrap();
+    cluster.asked().publish(&web("the kubelet's"), &status_of(STATUS)).unwrap();
 
     assert_eq!(published(&cluster), STATUS);
 }
@@ -137,7 +137,7 @@ fn an_account_that_may_only_update_puts_the_whole_pod_back() {
     cluster.api.let_go_wrong(Method::PATCH, "/status", Mishap::Code(403));
     cluster.api.let_go_wrong(Method::PUT, "/status", Mishap::Code(409));
 
-    cluster.asked().publish(&web("uid-1"), STATUS).unwrap();
+    cluster.asked().publish(&web("uid-1"), &status_of(STATUS)).unwrap();
 
     let put = cluster.api.log().pop().unwrap().body;
     assert_eq!(published(&cluster), STATUS);
@@ -152,7 +152,7 @@ fn an_account_that_may_only_update_leaves_another_pod_alone() {
     cluster.api.put_pod("default/web", "uid-2", &json!({}));
     cluster.api.let_go_wrong(Method::PATCH, "/status", Mishap::Code(403));
 
-    cluster.asked().publish(&web("uid-1"), STATUS).unwrap();
+    cluster.asked().publish(&web("uid-1"), &status_of(STATUS)).unwrap();
 
     assert_eq!(published(&cluster), Value::Null);
     assert_eq!(cluster.api.asked(), [WRITE, READ]);
@@ -164,7 +164,7 @@ fn an_account_that_may_not_write_is_told_so() {
     cluster.api.let_go_wrong(Method::PATCH, "/status", Mishap::Code(403));
     cluster.api.let_go_wrong(Method::PUT, "/status", Mishap::Code(403));
 
-    let fault = cluster.asked().publish(&web("uid-1"), STATUS).unwrap_err();
+    let fault = cluster.asked().publish(&web("uid-1"), &status_of(STATUS)).unwrap_err();
 
     assert_eq!(fault.kind(), FaultKind::Cluster);
     assert_eq!(fault.advice(), Some("let the account do that (RBAC)"));
@@ -175,7 +175,7 @@ fn a_pod_that_never_was_needs_no_status() {
     let cluster = Cluster::new();
     let gone = PodName { name: "gone".into(), ..anonymous() };
 
-    cluster.asked().publish(&gone, STATUS).unwrap();
+    cluster.asked().publish(&gone, &status_of(STATUS)).unwrap();
 
     assert_eq!(cluster.api.asked(), ["PATCH /api/v1/namespaces/default/pods/gone/status"]);
 }

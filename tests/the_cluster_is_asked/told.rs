@@ -9,7 +9,7 @@ use manifold::host::kube::{Ended, KubeCluster, Tried};
 use serde_json::json;
 
 use crate::api_server::Mishap;
-use crate::{AMPLE, Cluster, LITTLE, of, web};
+use crate::{AMPLE, Cluster, LITTLE, of, status_of, web};
 
 type Heard = Arc<Mutex<Vec<Tried>>>;
 
@@ -34,7 +34,7 @@ fn tries_are_told_by_what_was_asked_and_how_they_ended() {
     asked.pod(&web("uid-1")).unwrap();
     asked.definition("default", "none").unwrap();
     asked.published(&web("uid-1"), "nic.example.com").unwrap();
-    asked.publish(&web("uid-1"), "[]").unwrap();
+    asked.publish(&web("uid-1"), &status_of("[]")).unwrap();
 
     let expected = [
         "get pods Answered(503)",

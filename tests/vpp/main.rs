@@ -12,12 +12,15 @@
     reason = "a test may panic, and starts programs"
 )]
 
+#[path = "../common/api_server/mod.rs"]
+mod api_server;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/scene.rs"]
 mod scene;
 
 mod client;
+mod cluster;
 mod life;
 mod peer;
 mod real;

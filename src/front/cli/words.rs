@@ -207,6 +207,7 @@ impl Attach {
             places: &places,
             namespace: "",
             pod: None,
+            cluster: None,
         };
         offer.lay(&mut attachments);
         if attachments.is_empty() {

@@ -115,7 +115,7 @@ impl Asked {
         let (places, pod) = (&self.places, PodName::of(&self.args));
         // Whoever asks has taken the network from a definition in the pod's namespace.
         let namespace = pod.as_ref().map(|pod| pod.namespace.clone()).unwrap_or_default();
-        Offer { switches: &switches, rules: &rules, places, namespace: &namespace, pod }
+        Offer { switches: &switches, rules: &rules, places, namespace: &namespace, pod, cluster: None }
             .lay(&mut attachments);
         let attachment = attachments.pop();
         let mut attachment =

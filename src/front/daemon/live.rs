@@ -26,6 +26,7 @@ use crate::model::pod::{NETWORK_STATUS, NETWORKS, Pod, PodName};
 use crate::model::settings::Settings;
 use crate::model::{Attachment, ContainerId, IfName, Selection, selection, status};
 use crate::plan::live;
+use crate::plan::note;
 use crate::plan::resolve::{Sandbox, Wish, resolve};
 
 /// How it went with a pod.
@@ -229,7 +230,8 @@ impl<'a> Bringing<'a> {
         };
         let mut attachments = resolve(&sandbox, wish)?;
         let Settings { switches, rules, places, policy, .. } = &self.settings;
-        Offer { switches, rules, places, namespace: &policy.own, pod: whose }.lay(&mut attachments);
+        let cluster = Some(self.cluster.as_ref());
+        Offer { switches, rules, places, namespace: &policy.own, pod: whose, cluster }.lay(&mut attachments);
         Ok(attachments)
     }
 
@@ -242,17 +244,20 @@ impl<'a> Bringing<'a> {
     /// Writes the pod's status, if it is not what it should be.
     fn tell(&self, publisher: &Publisher<'_>) -> Outcome<()> {
         let mut entries = Vec::new();
-        for record in records(self.machine, self.container)? {
+        let all = records(self.machine, self.container)?;
+        let mut sockets = Vec::new();
+        for record in &all {
             let own = record.attachment.standalone.is_none();
             if let Some(result) = record.result.as_ref().filter(|_| own && record.phase == Phase::Attached) {
                 entries.extend(status::entries(&record.attachment, result, record.device_info.as_ref()));
+                sockets.extend(record.note().map(|note| (&record.attachment, result, note)));
             }
         }
         let told = self.pod.annotations.get(NETWORK_STATUS).map(String::as_str).unwrap_or_default();
         if status::parse(told).is_ok_and(|told| told == entries) {
             return Ok(());
         }
-        publisher.status(&entries)
+        publisher.status(&entries, note::annotations(sockets))
     }
 }
 

@@ -36,7 +36,8 @@ use crate::engine::ports::Cluster;
 use crate::model::FaultKind;
 use crate::model::device::{ClaimedDevice, PublishedDevice};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::pod::{Definition, Event, Pod, PodName};
+use crate::model::pod::{Annotations, Definition, Event, Pod, PodName};
+use crate::model::sockets::PodVolume;
 use access::Access;
 use claims::Placed;
 use line::{Answer, Ask, Line, Wire};
@@ -162,9 +163,9 @@ impl KubeCluster {
 
     /// Writes the status in one request. The UID in the patch must be the pod's: the API server refuses another one with
     /// a conflict, or as an immutable field, by its version.
-    fn patch(&self, name: &PodName, status: &str) -> Outcome<Write> {
+    fn patch(&self, name: &PodName, annotations: &Annotations) -> Outcome<Write> {
         let act = format!("write the network status of pod {:?}", name.to_string());
-        let body = objects::status_patch(self.uid(name).as_deref(), status);
+        let body = objects::patch(self.uid(name).as_deref(), annotations);
         let ask = Ask::patch(act, format!("{}/status", pod_path(name)?), &body).metadata_only();
         let answer = self.line.ask(&ask)?;
         match answer.code {
@@ -177,7 +178,7 @@ impl KubeCluster {
 
     /// Writes the status with an account that may update but not patch, as the accounts of other meta-plugins: the pod
     /// is read whole and put back, if nothing else wrote to it in between.
-    fn replace(&self, name: &PodName, status: &str) -> Outcome<Write> {
+    fn replace(&self, name: &PodName, annotations: &Annotations) -> Outcome<Write> {
         let ask = Ask::get(format!("get pod {:?}", name.to_string()), pod_path(name)?);
         let Some(answer) = self.line.found(&ask)? else { return Ok(Write::Done) };
         let pod = self.line.pod(&ask, &answer)?;
@@ -185,7 +186,7 @@ impl KubeCluster {
             return Ok(Write::Done);
         }
         let mut whole = self.line.decode(&ask, &answer)?;
-        objects::set_status(&mut whole, status);
+        objects::annotate(&mut whole, annotations);
         let act = format!("write the network status of pod {:?}", name.to_string());
         let ask = Ask::put(act, format!("{}/status", pod_path(name)?), &whole);
         let answer = self.line.ask(&ask)?;
@@ -252,10 +253,17 @@ impl Cluster for KubeCluster {
         self.slices(pod, driver)
     }
 
-    fn publish(&self, pod: &PodName, status: &str) -> Outcome<()> {
+    fn volumes(&self, pod: &PodName) -> Outcome<Vec<PodVolume>> {
+        let ask = Ask::get(format!("get the volumes of pod {:?}", pod.to_string()), pod_path(pod)?);
+        let decode = |answer: Answer| Ok(objects::volumes(self.line.decode(&ask, &answer)?));
+        Ok(self.line.found(&ask)?.map(decode).transpose()?.unwrap_or_default())
+    }
+
+    fn publish(&self, pod: &PodName, annotations: &Annotations) -> Outcome<()> {
         let mut may_patch = true;
         for _ in 0..=CONFLICTS {
-            let write = if may_patch { self.patch(pod, status)? } else { self.replace(pod, status)? };
+            let write =
+                if may_patch { self.patch(pod, annotations)? } else { self.replace(pod, annotations)? };
             match write {
                 Write::Done => return Ok(()),
                 Write::Conflict => {}

@@ -197,6 +197,15 @@ impl ApiServer {
         state.put((claims, "extended".to_owned()), claim);
     }
 
+    /// Gives a pod volumes, and mounts of them in its container.
+    pub(crate) fn put_volumes(&self, pod: &str, volumes: &Value, mounts: &Value) {
+        let (namespace, name) = split(pod);
+        let mut state = self.state();
+        let object = state.objects.get_mut(&(pods(namespace), name.to_owned())).expect("a pod");
+        object["spec"]["volumes"] = volumes.clone();
+        object["spec"]["containers"][0]["volumeMounts"] = mounts.clone();
+    }
+
     /// Takes the `spec` from a network definition.
     pub(crate) fn strip_spec(&self, network: &str) {
         let (namespace, name) = split(network);
