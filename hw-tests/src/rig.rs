@@ -23,7 +23,7 @@ const QEMU: (&str, &str) = ("qemu-system-x86", "qemu-system-x86_64");
 const QEMU_SINCE: u32 = 8;
 
 /// How long booting and all cases may take together, in seconds.
-const LIMIT: &str = "480";
+const LIMIT: &str = "570";
 
 /// Where the machine puts what is to outlive it.
 const RESULTS: &str = "/run/rigout";
