@@ -118,7 +118,10 @@ impl Stage {
     }
 
     fn add(&self, keys: Value) -> Outcome<Attached> {
-        let attachment = self.attachment(keys);
+        self.attach(self.attachment(keys))
+    }
+
+    fn attach(&self, attachment: Attachment) -> Outcome<Attached> {
         self.call(|node| add(node, vec![attachment])).map(|mut made| made.remove(0))
     }
 
@@ -148,6 +151,86 @@ impl Stage {
     fn account(&self) -> Option<String> {
         fs::read_to_string(self.scene.path("sriov").join("pci").join(VF)).ok()
     }
+}
+
+impl Stage {
+    /// Attaches in the place of the program that calls the peer.
+    fn add_in_place(&self, keys: Value) -> Outcome<Attached> {
+        self.attach(Attachment { in_place: true, ..self.attachment(keys) })
+    }
+
+    /// What the peer finds of the attachment.
+    fn for_the_peer(&self) -> Option<Value> {
+        let text = fs::read(self.scene.path("sriov/pod-1-net1")).ok()?;
+        Some(serde_json::from_slice(&text).unwrap())
+    }
+}
+
+#[test]
+fn what_is_attached_in_the_peers_place_is_in_a_file_that_the_peer_reads() {
+    let stage = Stage::new().with_pf();
+    let before = stage.on_host().unwrap();
+
+    stage.add_in_place(json!({"mtu": 1400})).unwrap();
+
+    let expected = json!({"name": "fast", "type": "sriov", "deviceID": VF, "Master": "pf0", "VFID": 3,
+        "ContIFNames": "net1", "DPDKMode": false, "ipam": {"type": "static"},
+        "OrigVfState": {"HostIFName": "vf0", "EffectiveMAC": before.mac.unwrap().to_string(), "MTU": 1500,
+            "AdminMAC": "", "SpoofChk": true, "Trust": false, "Vlan": 0, "VlanQoS": 0, "VlanProto": 33024,
+            "MinTxRate": 0, "MaxTxRate": 0, "LinkState": 0}});
+    assert_eq!(stage.for_the_peer(), Some(expected));
+    stage.del().unwrap();
+    assert_eq!((stage.for_the_peer(), stage.on_host().unwrap()), (None, before));
+    let left: Vec<_> =
+        fs::read_dir(stage.scene.path("sriov")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["pci"]);
+}
+
+#[test]
+fn an_add_that_is_refused_leaves_the_peer_no_file() {
+    let stage = Stage::new().with_pf();
+
+    // A veth has no VFs.
+    stage.add_in_place(json!({"vlan": 7})).unwrap_err();
+
+    assert_eq!(stage.for_the_peer(), None);
+}
+
+#[test]
+fn the_peer_gets_no_file_where_nobody_can_put_it_back_and_none_without_a_pf() {
+    let stage = Stage::new().with_pf();
+    stage.add(json!({})).unwrap();
+    assert_eq!(stage.for_the_peer(), None);
+    stage.del().unwrap();
+
+    let alone = Stage::new();
+    alone.add_in_place(json!({})).unwrap();
+    assert_eq!(alone.for_the_peer(), None);
+    alone.del().unwrap();
+}
+
+#[test]
+fn a_vf_whose_record_is_lost_comes_back_by_the_file() {
+    let stage = Stage::new().with_pf();
+    let before = stage.on_host().unwrap();
+    let attachment = Attachment { in_place: true, ..stage.attachment(json!({"mtu": 1400})) };
+    stage.attach(attachment.clone()).unwrap();
+    fs::remove_dir_all(stage.scene.path("state")).unwrap();
+
+    let container = "pod-1".parse().unwrap();
+    let detach = Detach {
+        container: &container,
+        scope: Scope::Own,
+        configured: &|| vec![attachment.clone()],
+        netns: attachment.netns.as_ref(),
+        unrecorded: Unrecorded::Trace,
+    };
+    stage.call(|node| del(node, &detach)).unwrap();
+
+    let after = stage.on_host().unwrap();
+    // The alias tells the name, but not the MTU.
+    assert_eq!((after.mtu, after.mac, stage.in_pod()), (before.mtu, before.mac, Vec::new()));
+    assert_eq!((stage.for_the_peer(), stage.account()), (None, None));
 }
 
 #[test]

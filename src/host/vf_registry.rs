@@ -4,7 +4,8 @@
 //! ```text
 //! <dir>/pci/vf_lock/<pci>.lock     locked (`flock(2)`) while somebody works on the VF
 //! <dir>/pci/<pci>                  the path of the network namespace that has the VF
-//! <dir>/<container>-<interface>    what the peer did and what was there before, as JSON
+//! <dir>/<container>-<interface>    what was done and what was there before, as JSON; Manifold leaves it where the
+//!                                  peer may be put back
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -13,6 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::lock;
 use super::netns::Netns;
@@ -166,12 +168,29 @@ impl VfRegistry {
         object.decode("what the SR-IOV plugin left").map(Some)
     }
 
-    /// Removes what the peer left of an attachment.
+    /// Leaves for the peer what it leaves itself of an attachment. The caller has the lock of the VF.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn leave(&self, owner: &Owner, left: &Value) -> Outcome<()> {
+        let path = self.cached(owner);
+        // No name of the peer's begins so: a container's id does not.
+        let young = self.dir.join(format!(".{}-{}", owner.container, owner.ifname));
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&young);
+        file.and_then(|mut file| io::Write::write_all(&mut file, left.to_string().as_bytes()))
+            .and_then(|()| fs::rename(&young, &path))
+            .map_err(|cause| unusable(&path, cause))
+    }
+
+    /// Removes what the peer left of an attachment, or Manifold for it.
     ///
     /// # Errors
     /// It still stands.
     pub fn forget(&self, owner: &Owner) -> Outcome<()> {
         let path = self.cached(owner);
+        // Only a crash leaves this one.
+        fs::remove_file(self.dir.join(format!(".{}-{}", owner.container, owner.ifname))).ok();
         gone(fs::remove_file(&path)).map_err(|cause| unusable(&path, cause))
     }
 

@@ -6,6 +6,7 @@ mod given_back;
 mod hard_ends;
 mod names;
 mod packets;
+mod put_back;
 mod simulated;
 mod surroundings;
 
@@ -20,7 +21,7 @@ use crate::trouble::Outcome;
 
 const NEEDS: &[Need] = &[Need::SriovAdapter];
 
-pub(crate) const CASES: [&[Case]; 8] = [
+pub(crate) const CASES: [&[Case]; 9] = [
     attach::CASES,
     given_back::CASES,
     names::CASES,
@@ -29,6 +30,7 @@ pub(crate) const CASES: [&[Case]; 8] = [
     packets::CASES,
     hard_ends::CASES,
     simulated::CASES,
+    put_back::CASES,
 ];
 
 /// The machine, an adapter with virtual functions, and a pod.

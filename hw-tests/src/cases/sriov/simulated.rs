@@ -29,7 +29,7 @@ use crate::node::{Netns, Node};
 use crate::plugin::{IFNAME, Subject};
 use crate::trouble::{Outcome, Trouble, equal, holds};
 
-const NEEDS: &[Need] = &[Need::Simulator, Need::Link("dummy")];
+pub(super) const NEEDS: &[Need] = &[Need::Simulator, Need::Link("dummy")];
 
 pub(super) const CASES: &[Case] = &[
     Case {
@@ -51,19 +51,19 @@ pub(super) const CASES: &[Case] = &[
 const VF: &str = "0000:99:00.3";
 const PF: &str = "0000:99:00.0";
 /// The VF's number at its PF.
-const NUMBER: usize = 2;
+pub(super) const NUMBER: usize = 2;
 /// The simulated adapter's.
 const ID: u32 = 907;
 
 /// A simulated adapter with four VFs, the third of which has an interface; and a pod.
-struct Stage {
-    pod: Netns,
-    node: Node,
-    pf: String,
+pub(super) struct Stage {
+    pub(super) pod: Netns,
+    pub(super) node: Node,
+    pub(super) pf: String,
 }
 
 impl Stage {
-    fn new() -> Outcome<Self> {
+    pub(super) fn new() -> Outcome<Self> {
         write("/sys/bus/netdevsim/new_device", &format!("{ID} 1"))?;
         let node = Node::of_machine()?;
         let mut stage = Self { pod: node.netns("pod")?, node, pf: String::new() };
@@ -95,7 +95,7 @@ impl Stage {
     }
 
     /// What the adapter holds of the VF.
-    fn settings(&self) -> Outcome<Value> {
+    pub(super) fn settings(&self) -> Outcome<Value> {
         let printed = Program::new(["ip", "-details", "-json", "link", "show", &self.pf]).output()?;
         let all: Value =
             serde_json::from_str(&printed).map_err(Trouble::doing("cannot read what ip printed"))?;
@@ -104,7 +104,7 @@ impl Stage {
     }
 
     /// Works with this machine as one call of the program does.
-    fn call<T>(
+    pub(super) fn call<T>(
         &self,
         work: impl FnOnce(&manifold::engine::Node<'_>) -> model::fault::Outcome<T>,
     ) -> Outcome<T> {
@@ -119,13 +119,22 @@ impl Stage {
         work(&node).map_err(|fault| Trouble::new(fault.to_string()))
     }
 
-    fn add(&self, keys: Value) -> Outcome<Attached> {
+    pub(super) fn add(&self, keys: Value) -> Outcome<Attached> {
+        self.attach(self.attachment(keys)?)
+    }
+
+    pub(super) fn attach(&self, attachment: model::Attachment) -> Outcome<Attached> {
+        let made = self.call(|node| add(node, vec![attachment]))?;
+        made.into_iter().next().ok_or_else(|| Trouble::new("ADD made nothing"))
+    }
+
+    pub(super) fn attachment(&self, keys: Value) -> Outcome<model::Attachment> {
         let mut conf = json!({"cniVersion": "1.1.0", "name": "fast", "type": "sriov", "deviceID": VF});
         if let (Some(conf), Value::Object(keys)) = (conf.as_object_mut(), keys) {
             conf.extend(keys);
         }
         let wrong = |fault: model::Fault| Trouble::new(fault.to_string());
-        let attachment = model::Attachment {
+        Ok(model::Attachment {
             owner: model::Owner { container: container()?, ifname: IFNAME.parse().map_err(wrong)? },
             netns: Some(self.pod.path().parse().map_err(wrong)?),
             role: model::Role::Additional,
@@ -140,17 +149,15 @@ impl Stage {
             device_file: None,
             sockets: None,
             selection: None,
-        };
-        let made = self.call(|node| add(node, vec![attachment]))?;
-        made.into_iter().next().ok_or_else(|| Trouble::new("ADD made nothing"))
+        })
     }
 
-    fn check(&self) -> Outcome<()> {
+    pub(super) fn check(&self) -> Outcome<()> {
         let container = container()?;
         self.call(|node| check(node, &container, &Scope::Own, &[]))
     }
 
-    fn del(&self) -> Outcome<()> {
+    pub(super) fn del(&self) -> Outcome<()> {
         let container = container()?;
         let (scope, unrecorded) = (Scope::Own, Unrecorded::Skip);
         let detach = Detach { container: &container, scope, configured: &Vec::new, netns: None, unrecorded };
@@ -166,18 +173,20 @@ impl Drop for Stage {
     }
 }
 
-fn container() -> Outcome<ContainerId> {
+pub(super) fn container() -> Outcome<ContainerId> {
     "pod-1".parse().map_err(|fault: model::Fault| Trouble::new(fault.to_string()))
+}
+
+pub(super) fn every_key() -> Value {
+    json!({"vlan": 5, "vlanQoS": 2, "vlanProto": "802.1ad", "link_state": "enable", "min_tx_rate": 10,
+        "max_tx_rate": 100, "trust": "on", "spoofchk": "on", "mac": "02:aa:00:00:00:50"})
 }
 
 fn every_setting(_: &Subject) -> Outcome<()> {
     let stage = Stage::new()?;
     let before = stage.settings()?;
 
-    stage.add(
-        json!({"vlan": 5, "vlanQoS": 2, "vlanProto": "802.1ad", "link_state": "enable", "min_tx_rate": 10,
-        "max_tx_rate": 100, "trust": "on", "spoofchk": "on", "mac": "02:aa:00:00:00:50"}),
-    )?;
+    stage.add(every_key())?;
 
     let settings = stage.settings()?;
     let expected = [

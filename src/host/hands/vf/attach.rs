@@ -39,6 +39,7 @@ impl VfHands {
         if let Driven::Kernel(_) = take.driven {
             self.is_free(place)?;
         }
+        self.leave_peers_file(site, take)?;
         let lock = self.make_settings(take, place.ifname)?;
         match &mut take.driven {
             Driven::Kernel(kernel) => {

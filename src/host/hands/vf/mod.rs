@@ -6,6 +6,7 @@
 mod attach;
 mod check;
 mod detach;
+mod downgrade;
 mod driver;
 mod lost;
 mod pace;
@@ -46,7 +47,10 @@ impl VfHands {
     /// Takes the VF back.
     pub(super) fn revert(&self, site: Site<'_>, step: &VfStep) -> Outcome<()> {
         match step {
-            VfStep::Take(take) => self.detach(site, take, detach::Proof::Record),
+            VfStep::Take(take) => {
+                self.detach(site, take, detach::Proof::Record)?;
+                self.forget_peers_file(site)
+            }
             VfStep::Lost => self.detach_lost(site),
         }
     }
