@@ -24,7 +24,7 @@ use crate::host::probe::HostProbe;
 use crate::host::vpp::OpenVpps;
 use crate::model::ContainerId;
 use crate::model::fault::Outcome;
-use crate::model::settings::Places;
+use crate::model::settings::{DaemonSettings, NodeCertificate, Places};
 
 /// Longest run of one plugin: the kubelet gives a sandbox four minutes, and the pod may have several.
 const PLUGIN_LIMIT: Duration = Duration::from_secs(120);
@@ -97,12 +97,21 @@ impl Machine {
 
 /// How long a call may wait for the cluster: all its requests together, and each of them, which is tried once at least.
 /// A busy API server is survived, and the runtime, which waits minutes, gets an answer.
-const BUDGET: Budget = Budget { whole: Duration::from_secs(30), one_try: Duration::from_secs(10) };
+pub(super) const BUDGET: Budget = Budget { whole: Duration::from_secs(30), one_try: Duration::from_secs(10) };
 
-/// The way to the cluster for all calls of a process that name this kubeconfig, or none.
-pub(super) fn shared(kubeconfig: Option<&Path>, handle: Handle, ear: Sender<News>) -> Option<Shared> {
-    let trunk = Arc::new(Trunk::new(source(kubeconfig)?, handle, BUDGET.one_try));
+/// The way to the cluster for all calls of a daemon's that name its kubeconfig, or none where it has none.
+pub(super) fn shared(settings: &DaemonSettings, handle: Handle, ear: Sender<News>) -> Option<Shared> {
+    let source = match &settings.certificate {
+        Some(certificate) => certified(certificate),
+        None => source(settings.kubeconfig.as_deref())?,
+    };
+    let trunk = Arc::new(Trunk::new(source, handle, BUDGET.one_try));
     Some(Shared { trunk, watched: Arc::new(Watched::default()), ear })
+}
+
+/// The cluster, asked with the certificate of this node.
+pub(super) fn certified(certificate: &NodeCertificate) -> Source {
+    Source::Certified { kubeconfig: certificate.kubeconfig(), certificate: certificate.file() }
 }
 
 fn source(kubeconfig: Option<&Path>) -> Option<Source> {

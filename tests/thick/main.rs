@@ -14,6 +14,7 @@
 mod api_server;
 mod cache;
 mod calls;
+mod certified;
 #[path = "../common/mod.rs"]
 mod common;
 mod hard_ends;

@@ -1,7 +1,7 @@
 //! The desk: who is served now, who waits, and whether anybody is let in at all.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{Notify, Semaphore};
@@ -23,6 +23,8 @@ pub(super) struct Desk {
     pub(super) keeper: Option<Arc<Keeper>>,
     /// The way to the cluster, if there is one.
     pub(super) cluster: Option<Arc<Shared>>,
+    /// Why there is no certificate of this node, where one is asked for.
+    pub(super) uncertified: Mutex<Option<String>>,
     places: Semaphore,
     turns: Arc<Turns>,
     waiting: AtomicUsize,
@@ -46,6 +48,7 @@ impl Desk {
     pub(super) fn new(settings: DaemonSettings, places: usize, cluster: Option<Arc<Shared>>) -> Self {
         Self {
             cluster,
+            uncertified: Mutex::default(),
             places: Semaphore::new(places),
             turns: Arc::new(Turns::new(settings.plugins)),
             metrics: Metrics::default(),
@@ -107,7 +110,8 @@ impl Desk {
         if self.is_closing() {
             return Some("stopping".to_owned());
         }
-        self.keeper.as_ref().and_then(|keeper| keeper.trouble())
+        let uncertified = self.uncertified.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        uncertified.or_else(|| self.keeper.as_ref().and_then(|keeper| keeper.trouble()))
     }
 
     /// Lets nobody in any more.

@@ -55,7 +55,7 @@ pub(super) fn start(desk: &Arc<Desk>, news: Receiver<News>) {
 
 /// The name of this node: of the configuration, else as the peer's manifests hand it over.
 #[allow(clippy::disallowed_methods, reason = "doors read the environment")]
-fn node(desk: &Desk) -> Option<String> {
+pub(super) fn node(desk: &Desk) -> Option<String> {
     let given = || env::var("MULTUS_NODE_NAME").ok().filter(|name| !name.is_empty());
     desk.settings.node.clone().or_else(given)
 }

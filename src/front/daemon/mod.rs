@@ -1,10 +1,11 @@
 //! `manifold daemon`: serves calls that come over a unix socket, with the engine that serves a process of its own.
 //!
 //! `server` takes requests, `desk` lets a bounded number of them work at a time, `call` serves one, `delegate` an
-//! attachment of a running pod; `listen` hears what the cluster tells, and `live` brings running pods to it; `keep` writes
+//! attachment of a running pod; `certify` has a certificate signed; `listen` hears what the cluster tells, and `live` brings running pods to it; `keep` writes
 //! the runtime's configuration and keeps it; `tidy` keeps the node clean beside them, `metrics` counts.
 
 mod call;
+mod certify;
 mod delegate;
 mod desk;
 mod keep;
@@ -47,9 +48,10 @@ pub(super) fn run(config: &Path) -> Outcome<()> {
     builder.enable_io().enable_time().max_blocking_threads(workers + 2).thread_stack_size(STACK);
     let runtime = builder.build().map_err(failed)?;
     let (ear, news) = listen::channel();
-    let cluster = machine::shared(settings.kubeconfig.as_deref(), runtime.handle().clone(), ear);
+    let cluster = machine::shared(&settings, runtime.handle().clone(), ear);
     let desk = Arc::new(Desk::new(settings, workers, cluster.map(Arc::new)));
     let served = runtime.block_on(async {
+        certify::start(&desk)?;
         listen::start(&desk, news);
         server::serve(&desk).await
     });

@@ -16,7 +16,7 @@ pub(super) use self::keeper::{Done, Keeper, Why};
 use super::daemon;
 use crate::host::watch::{self, Watch};
 use crate::model::fault::Outcome;
-use crate::model::settings::Installation;
+use crate::model::settings::{Installation, NodeCertificate};
 use crate::model::thick::{SOCKET, SOCKET_DIR};
 
 /// Between two looks where no event tells that it is worth one.
@@ -46,6 +46,7 @@ pub(super) fn run(options: &Options) -> Outcome<String> {
     if let Some(program) = &options.r#type {
         object.put("type", program)?;
     }
+    NodeCertificate::apply(&mut object)?;
     let keeper = Keeper::new(Installation::read(&object)?);
     let end = Instant::now() + Duration::from_secs(options.wait.into());
     // Without a watch there are still the looks.

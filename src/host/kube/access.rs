@@ -166,7 +166,7 @@ fn unsupported(path: &Path, what: &str, remedy: &'static str) -> Fault {
 }
 
 /// Why a kubeconfig cannot be used; the library's words about its contents are left out, they may quote a secret.
-fn unreadable(path: &Path, cause: KubeconfigError) -> Fault {
+pub(super) fn unreadable(path: &Path, cause: KubeconfigError) -> Fault {
     let about = |kind: FaultKind, what: &str| Fault::new(kind, format!("{what} kubeconfig {path:?}"));
     if let KubeconfigError::ReadConfig(cause, _) = cause {
         return about(FaultKind::Io, "cannot read")

@@ -130,6 +130,11 @@ impl Answer {
     }
 }
 
+/// Whether one side does not trust the other.
+pub(super) fn is_distrust(cause: &kube::Error) -> bool {
+    tls_error(cause).is_some()
+}
+
 /// The TLS error that is at the bottom of another. `io::Error` does not show what it holds as its source.
 fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{HeaderValue, Method, Request};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use kube::Client;
 use kube::client::Body;
@@ -15,9 +15,10 @@ use tower::retry::backoff::{Backoff, ExponentialBackoff, ExponentialBackoffMaker
 use tower::util::rng::HasherRng;
 
 use super::access::Access;
-use super::failure::{Act, Failure};
+use super::failure::{Act, Failure, is_distrust};
 use super::login::Login;
 use super::reactor::Reactor;
+use super::refusals::Refusals;
 use super::tried::{Teller, Tried};
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
@@ -73,6 +74,7 @@ pub(super) struct Wire {
     client: Client,
     login: Login,
     server: String,
+    refusals: Option<Arc<Refusals>>,
 }
 
 impl Ask {
@@ -109,20 +111,34 @@ impl Wire {
         let client = reactor.within(|| access.client(connect))??;
         let login = access.login()?;
         let server = access.config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        Ok(Self { reactor, client, login, server })
+        Ok(Self { reactor, client, login, server, refusals: None })
+    }
+
+    /// The same; it is told when the server refuses who asks.
+    pub(super) fn telling(self, refusals: Arc<Refusals>) -> Self {
+        Self { refusals: Some(refusals), ..self }
+    }
+
+    /// Lets some time pass.
+    pub(super) fn rest(&self, time: Duration) -> Outcome<()> {
+        self.reactor.run(async move { tokio::time::sleep(time).await })
+    }
+
+    async fn send(&self, request: Request<Body>) -> kube::Result<Response<Body>> {
+        noted(self.client.send(request).await, self.refusals.as_deref())
     }
 
     /// A client that logs in by itself, for what asks without a [`Line`].
     pub(super) fn client(&self) -> Client {
-        let (client, login) = (self.client.clone(), self.login.clone());
+        let (client, login, refusals) = (self.client.clone(), self.login.clone(), self.refusals.clone());
         let service = tower::service_fn(move |mut request: Request<Body>| {
-            let client = client.clone();
+            let (client, refusals) = (client.clone(), refusals.clone());
             // Without a login the server refuses, and says so.
             if let Ok(Some(login)) = login.header() {
                 request.headers_mut().insert(AUTHORIZATION, login);
             }
             request.headers_mut().insert(USER_AGENT, AGENT);
-            async move { client.send(request).await }
+            async move { noted(client.send(request).await, refusals.as_deref()) }
         });
         Client::new(service, "default")
     }
@@ -130,6 +146,18 @@ impl Wire {
     pub(super) fn server(&self) -> &str {
         &self.server
     }
+}
+
+/// What came, after a refusal in it was told.
+fn noted(came: kube::Result<Response<Body>>, refusals: Option<&Refusals>) -> kube::Result<Response<Body>> {
+    let refused = match &came {
+        Ok(response) => response.status() == StatusCode::UNAUTHORIZED,
+        Err(cause) => is_distrust(cause),
+    };
+    if let Some(refusals) = refusals.filter(|_| refused) {
+        refusals.tell();
+    }
+    came
 }
 
 impl Line {
@@ -207,7 +235,7 @@ impl Line {
 
     async fn once(&self, ask: &Ask) -> Result<Answer, Failure> {
         let response =
-            self.wire.client.send(self.request(ask)?).await.map_err(|cause| self.act(ask).broken(cause))?;
+            self.wire.send(self.request(ask)?).await.map_err(|cause| self.act(ask).broken(cause))?;
         let code = response.status().as_u16();
         let pause = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;

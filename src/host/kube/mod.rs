@@ -5,12 +5,15 @@
 //! Everything asynchronous stays in here.
 
 mod access;
+mod certificate;
 mod claims;
 mod failure;
 mod line;
 mod login;
 mod objects;
+mod petition;
 mod reactor;
+mod refusals;
 mod slices;
 mod tls;
 mod tried;
@@ -26,7 +29,10 @@ use std::time::SystemTime;
 use k8s_openapi::jiff::Timestamp;
 
 pub use access::ServiceAccount;
+pub use certificate::{Certificate, kubeconfig as certified_kubeconfig};
 pub use line::Budget;
+pub use petition::{Petition, is_refused};
+pub use refusals::Refusals;
 pub use tried::{Ended, Teller, Tried};
 pub use trunk::{Source, Trunk};
 pub use watch::{News, Sort, networks as watch_networks, pods as watch_pods};

@@ -81,7 +81,12 @@ fn identity(
     let login = &config.auth_info;
     let chain = pem(login.client_certificate_data.as_deref(), login.client_certificate.as_deref(), source)?;
     let key_data = login.client_key_data.as_ref().map(|data| data.expose_secret());
-    let key = pem(key_data, login.client_key.as_deref(), source)?;
+    // One file may hold both: what is read of it once fits together, also while it is replaced.
+    let one_file = login.client_certificate_data.is_none() && key_data.is_none();
+    let key = match &login.client_key {
+        Some(file) if one_file && login.client_certificate.as_ref() == Some(file) => chain.clone(),
+        file => pem(key_data, file.as_deref(), source)?,
+    };
     let (chain, key) = match (chain, key) {
         (None, None) => return Ok(None),
         (Some(chain), Some(key)) => (chain, key),

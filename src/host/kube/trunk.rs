@@ -12,13 +12,21 @@ use tokio::runtime::Handle;
 use super::access::{Access, ServiceAccount};
 use super::line::Wire;
 use super::reactor::Reactor;
-use crate::model::fault::Outcome;
+use super::refusals::Refusals;
+use crate::model::fault::{Fault, FaultKind, Outcome};
 
 /// Where it is written how to reach the API server.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// In a kubeconfig.
     Kubeconfig(PathBuf),
+    /// In a kubeconfig that logs in with the certificate of this node, as soon as there is one.
+    Certified {
+        /// The kubeconfig.
+        kubeconfig: PathBuf,
+        /// The certificate with its key.
+        certificate: PathBuf,
+    },
     /// In the account of the pod that this process runs in.
     Account(ServiceAccount),
 }
@@ -27,6 +35,8 @@ impl Source {
     pub(super) fn access(&self) -> Outcome<Access> {
         match self {
             Self::Kubeconfig(path) => Access::from_kubeconfig(path),
+            Self::Certified { certificate, .. } if !certificate.exists() => Err(uncertified(certificate)),
+            Self::Certified { kubeconfig, .. } => Access::from_kubeconfig(kubeconfig),
             Self::Account(account) => Access::of_account(account),
         }
     }
@@ -40,6 +50,7 @@ pub struct Trunk {
     source: Source,
     handle: Handle,
     connect: Duration,
+    refusals: Arc<Refusals>,
     now: Mutex<Option<(Vec<Stamp>, Arc<Wire>)>>,
 }
 
@@ -49,15 +60,20 @@ type Stamp = (PathBuf, Option<(u64, u64, i64, i64, u64)>);
 impl Trunk {
     /// Connections that the runtime of `handle` works on. Nothing is read or sent yet.
     pub fn new(source: Source, handle: Handle, connect: Duration) -> Self {
-        Self { source, handle, connect, now: Mutex::new(None) }
+        Self { source, handle, connect, refusals: Arc::default(), now: Mutex::new(None) }
     }
 
     /// Whether this is what a call means that names this kubeconfig, or none.
     pub fn is_meant(&self, kubeconfig: Option<&Path>) -> bool {
         match &self.source {
-            Source::Kubeconfig(path) => kubeconfig == Some(path),
+            Source::Kubeconfig(path) | Source::Certified { kubeconfig: path, .. } => kubeconfig == Some(path),
             Source::Account(_) => kubeconfig.is_none(),
         }
+    }
+
+    /// Where it is told that the server refused who asked.
+    pub fn refusals(&self) -> Arc<Refusals> {
+        Arc::clone(&self.refusals)
     }
 
     /// The connections as they are to be now.
@@ -73,7 +89,8 @@ impl Trunk {
         }
         let access = self.source.access()?;
         let stamps = access.files.iter().map(|path| (path.clone(), stamp(path).ok())).collect();
-        let wire = Arc::new(Wire::open(access, Reactor::Lent(self.handle.clone()), self.connect)?);
+        let wire = Wire::open(access, Reactor::Lent(self.handle.clone()), self.connect)?;
+        let wire = Arc::new(wire.telling(Arc::clone(&self.refusals)));
         *now = Some((stamps, Arc::clone(&wire)));
         Ok(wire)
     }
@@ -82,6 +99,12 @@ impl Trunk {
     pub(super) fn is_now(&self, wire: &Arc<Wire>) -> bool {
         self.wire().is_ok_and(|now| Arc::ptr_eq(&now, wire))
     }
+}
+
+fn uncertified(certificate: &Path) -> Fault {
+    Fault::new(FaultKind::TryLater, "this node has no certificate to ask the cluster with yet")
+        .because(format!("{certificate:?} is not there"))
+        .remedy("look for its request (kubectl get csr), and in the daemon's log")
 }
 
 fn stamp(path: &Path) -> io::Result<(u64, u64, i64, i64, u64)> {

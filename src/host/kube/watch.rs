@@ -116,14 +116,26 @@ impl Listener {
     where
         S: Stream<Item = watcher::Result<Event<T>>>,
     {
+        let mut said = None;
         while !self.ear.is_closed() {
             match self.trunk.wire() {
-                Ok(wire) => self.hear(&wire, start(wire.client()).default_backoff(), &take).await,
+                Ok(wire) => {
+                    said = None;
+                    self.hear(&wire, start(wire.client()).default_backoff(), &take).await;
+                }
                 Err(fault) => {
-                    self.tell(News::Trouble(self.sort, fault)).await;
+                    self.complain(fault, &mut said).await;
                     tokio::time::sleep(PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Tells of a fault, unless that was the last thing said.
+    async fn complain(&self, fault: Fault, said: &mut Option<String>) {
+        let text = fault.to_string();
+        if said.replace(text.clone()) != Some(text) {
+            self.tell(News::Trouble(self.sort, fault)).await;
         }
     }
 

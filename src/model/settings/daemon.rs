@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Installation, Logging, Places};
+use super::{Installation, Logging, NodeCertificate, Places};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::Object;
 use crate::model::thick::SOCKET_DIR;
@@ -58,6 +58,8 @@ pub struct DaemonSettings {
     pub cache_grace: u64,
     /// The API server and the account, for what is no call of a runtime; key `kubeconfig`.
     pub kubeconfig: Option<PathBuf>,
+    /// How a certificate of this node is come by; key `perNodeCertificate`. Then `kubeconfig` is one that logs in with it.
+    pub certificate: Option<NodeCertificate>,
     /// The name of this node in the cluster; key `nodeName`.
     pub node: Option<String>,
     /// Whether running pods are brought to what their annotation selects when it changes; key `liveNetworks`.
@@ -100,6 +102,12 @@ impl DaemonSettings {
     /// # Errors
     /// A value of the wrong type; a directory that is no absolute path; a limit that lets nothing through.
     pub fn read(object: &Object) -> Outcome<Self> {
+        let mut object = object.clone();
+        let certificate = NodeCertificate::apply(&mut object)?;
+        Self::of(&object, certificate)
+    }
+
+    fn of(object: &Object, certificate: Option<NodeCertificate>) -> Outcome<Self> {
         let keys: Keys = object.decode("the daemon's configuration")?;
         let socket_dir = keys.socketdir.filter(|dir| !dir.as_os_str().is_empty());
         let socket_dir = socket_dir.unwrap_or_else(|| SOCKET_DIR.into());
@@ -131,6 +139,7 @@ impl DaemonSettings {
             housekeeping: keys.housekeepingseconds.unwrap_or(HOUSEKEEPING),
             cache_grace: keys.cachegraceseconds.unwrap_or(CACHE_GRACE),
             kubeconfig: keys.kubeconfig.filter(|path| !path.as_os_str().is_empty()),
+            certificate,
             node: keys.nodename.filter(|name| !name.is_empty()),
             live: keys.livenetworks.unwrap_or(true),
             places: Places::read(object)?,
@@ -180,6 +189,17 @@ mod tests {
             r#"{"binDir":"/b","logLevel":"verbose"}"#
         );
         assert_eq!(settings.metrics.unwrap().to_string(), "127.0.0.1:9091");
+    }
+
+    #[test]
+    fn calls_log_in_with_the_certificate_of_the_node() {
+        let text = r#"{"kubeconfig":"/k","perNodeCertificate":{"enabled":true,"bootstrapKubeconfig":"/b","certDir":"/c"}}"#;
+
+        let settings = read(text).unwrap();
+
+        let overlay = String::from_utf8(settings.overlay.to_bytes()).unwrap();
+        assert_eq!(overlay, r#"{"kubeconfig":"/c/multus-client.kubeconfig"}"#);
+        assert_eq!(settings.kubeconfig.unwrap(), PathBuf::from("/c/multus-client.kubeconfig"));
     }
 
     #[test]

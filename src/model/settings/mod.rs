@@ -1,5 +1,6 @@
 //! The keys of Manifold's own configuration, beside those every CNI configuration has.
 
+mod certificate;
 mod daemon;
 mod install;
 mod logging;
@@ -9,6 +10,7 @@ mod switches;
 
 use std::path::PathBuf;
 
+pub use certificate::NodeCertificate;
 pub use daemon::DaemonSettings;
 pub use install::{CONF_DIR, Installation, Name, Program, Source};
 pub use logging::{Format, Level, LogFile, Logging};

@@ -9,6 +9,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 
+use super::signing::Signing;
+
 /// Whether the server's certificate can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Certificate {
@@ -19,7 +21,7 @@ pub(crate) enum Certificate {
 }
 
 /// Issues an authority, the server's certificate and a client's; what a client needs is put into the folder.
-pub(super) fn issue(folder: &Path, certificate: Certificate) -> rustls::ServerConfig {
+pub(super) fn issue(folder: &Path, certificate: Certificate) -> (rustls::ServerConfig, Signing) {
     let key = || KeyPair::generate().expect("a key");
     let mut authority = CertificateParams::new([]).expect("parameters");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -49,15 +51,17 @@ pub(super) fn issue(folder: &Path, certificate: Certificate) -> rustls::ServerCo
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(root.der().clone()).expect("an authority");
+    let signing = Signing::new(|authority| roots.add(authority.der().clone()).expect("an authority"));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
     let verifier = verifier.allow_unauthenticated().build().expect("a verifier");
     let key = PrivateKeyDer::from_pem_slice(server_key.serialize_pem().as_bytes()).expect("a key");
     let chain: Vec<CertificateDer<'static>> = vec![server.der().clone()];
-    rustls::ServerConfig::builder_with_provider(provider)
+    let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions of TLS")
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
-        .expect("a certificate")
+        .expect("a certificate");
+    (config, signing)
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, reason = "a test may panic")]
 
 mod certificates;
+mod signing;
 mod store;
 
 use std::fs;
@@ -27,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use certificates::Certificate;
 use certificates::issue;
+pub(crate) use signing::{Approval, Who};
 use store::{Answer, State, refuse, whole};
 
 /// The token that is let in from the start.
@@ -50,6 +52,7 @@ pub(crate) struct Asked {
     pub(crate) accept: String,
     pub(crate) content: String,
     pub(crate) body: Value,
+    pub(crate) who: Who,
 }
 
 /// How an answer goes wrong.
@@ -83,8 +86,9 @@ impl ApiServer {
         listener.set_nonblocking(true).expect("a listener for an asynchronous task");
         let address = listener.local_addr().expect("an address");
         let folder = tempfile::tempdir().expect("a folder");
-        let acceptor = TlsAcceptor::from(Arc::new(issue(folder.path(), certificate)));
-        let state = Arc::new(Mutex::new(State::of(TOKEN)));
+        let (config, signing) = issue(folder.path(), certificate);
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let state = Arc::new(Mutex::new(State::of(TOKEN, signing)));
         let (stop, stopped) = oneshot::channel();
         let served = Arc::clone(&state);
         let thread = std::thread::spawn(move || {
@@ -242,6 +246,21 @@ impl ApiServer {
         state.put(key, object);
     }
 
+    /// Has requests for certificates, and those that wait, looked at like this.
+    pub(crate) fn approve(&self, approval: Approval) {
+        self.state().approve(approval);
+    }
+
+    /// Signs certificates that are valid for so long at most.
+    pub(crate) fn sign_for(&self, lifetime: Duration) {
+        self.state().signing().lifetime = Some(lifetime);
+    }
+
+    /// Trusts nobody any more whose certificate was signed until now, and has another authority sign.
+    pub(crate) fn replace_authority(&self) {
+        self.state().signing().turn();
+    }
+
     /// Ends all watches, as the API server does after a while.
     pub(crate) fn end_watches(&self) {
         self.state().end_watches();
@@ -320,9 +339,10 @@ async fn connection(socket: tokio::net::TcpStream, acceptor: TlsAcceptor, state:
     let twin = Arc::new(socket.as_fd().try_clone_to_owned().expect("a descriptor"));
     // A client that does not trust the server hangs up.
     let Ok(tls) = acceptor.accept(socket).await else { return };
-    let certified = tls.get_ref().1.peer_certificates().is_some();
+    let certificate = tls.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let certified = certificate.map(|certificate| Who::certified(certificate));
     let service = service_fn(move |request| {
-        let (state, twin) = (Arc::clone(&state), Arc::clone(&twin));
+        let (state, twin, certified) = (Arc::clone(&state), Arc::clone(&twin), certified.clone());
         async move { serve(request, certified, &state, &twin).await }
     });
     // It ends with an error where a mishap resets it, and where the client goes away.
@@ -332,7 +352,7 @@ async fn connection(socket: tokio::net::TcpStream, acceptor: TlsAcceptor, state:
 /// Answers one request; an error resets the connection.
 async fn serve(
     request: Request<Incoming>,
-    certified: bool,
+    certified: Option<Who>,
     state: &Mutex<State>,
     socket: &OwnedFd,
 ) -> Result<Answer, std::io::Error> {
@@ -340,6 +360,7 @@ async fn serve(
     let asked = Asked {
         method: request.method().clone(),
         path: request.uri().path_and_query().expect("a path").to_string(),
+        who: certified.clone().unwrap_or_else(Who::node),
         accept: header(&request, "accept"),
         content: header(&request, "content-type"),
         body: {
@@ -354,8 +375,11 @@ async fn serve(
     };
     let answer = || {
         let mut state = state.lock().expect("the server works");
-        let known = state.tokens.iter().any(|known| token == format!("Bearer {known}"));
-        if certified || known { state.answer(&asked) } else { refuse(401, "Unauthorized", "Unauthorized") }
+        let known = match &certified {
+            Some(who) => state.signing().knows(who),
+            None => state.tokens.iter().any(|known| token == format!("Bearer {known}")),
+        };
+        if known { state.answer(&asked) } else { refuse(401, "Unauthorized", "Unauthorized") }
     };
     match mishap {
         None => Ok(answer()),

@@ -10,7 +10,11 @@ use hyper::body::{Body, Bytes, Frame};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::signing::{Approval, Signing};
 use super::{Asked, Mishap};
+
+/// How the collection of requests for certificates ends.
+const REQUESTS: &str = "/certificatesigningrequests";
 
 #[derive(Default)]
 pub(super) struct State {
@@ -23,6 +27,7 @@ pub(super) struct State {
     /// Changes up to this version are forgotten.
     forgotten: u64,
     watchers: Vec<Watcher>,
+    signing: Option<Signing>,
 }
 
 /// What happened to an object.
@@ -52,8 +57,25 @@ pub(super) type Key = (String, String);
 
 impl State {
     /// Holds nothing, and lets in who has this token.
-    pub(super) fn of(token: &str) -> Self {
-        Self { tokens: vec![token.into()], ..Self::default() }
+    pub(super) fn of(token: &str, signing: Signing) -> Self {
+        Self { tokens: vec![token.into()], signing: Some(signing), ..Self::default() }
+    }
+
+    pub(super) fn signing(&mut self) -> &mut Signing {
+        self.signing.as_mut().expect("what signs")
+    }
+
+    /// Has requests for certificates looked at like this, also those that wait.
+    pub(super) fn approve(&mut self, approval: Approval) {
+        self.signing().approval = approval;
+        let waiting =
+            |((place, _), object): &(&Key, &Value)| place.ends_with(REQUESTS) && object["status"].is_null();
+        let waiting = self.objects.iter().filter(waiting);
+        let waiting: Vec<(Key, Value)> = waiting.map(|(key, object)| (key.clone(), object.clone())).collect();
+        for (key, request) in waiting {
+            let answered = self.signing().answer(request);
+            self.put(key, answered);
+        }
     }
 
     pub(super) fn mishap(&mut self, asked: &Asked) -> Option<Mishap> {
@@ -114,7 +136,9 @@ impl State {
         match asked.method {
             Method::GET if collection && query.contains("watch=") => self.watch(asked, query),
             Method::GET if collection => self.list(asked),
+            Method::GET if path == "/version" => whole(200, json!({"major": "1"}).to_string()),
             Method::GET => self.get(&key, asked),
+            Method::POST if path.ends_with(REQUESTS) => self.ask_to_sign(path, asked),
             Method::POST => self.post(path, &asked.body),
             Method::PATCH => self.patch(key, asked),
             Method::PUT => self.write(key, &asked.body, asked),
@@ -164,6 +188,15 @@ impl State {
         }
         self.put(key, body.clone());
         whole(201, body.to_string())
+    }
+
+    /// A request for a certificate: the API server writes down who asks.
+    fn ask_to_sign(&mut self, place: &str, asked: &Asked) -> Answer {
+        let mut request = asked.body.clone();
+        request["spec"]["username"] = json!(asked.who.user);
+        request["spec"]["groups"] = json!(asked.who.groups);
+        let answered = self.signing().answer(request);
+        self.post(place, &answered)
     }
 
     /// A merge patch; metadata that may not change must fit.
