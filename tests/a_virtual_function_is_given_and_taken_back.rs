@@ -15,7 +15,7 @@ mod common;
 mod scene;
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -87,7 +87,10 @@ impl Stage {
     fn call<T>(&self, work: impl FnOnce(&Node<'_>) -> T) -> T {
         let (sysfs, registry) = (Sysfs::at(self.sys()), VfRegistry::at(self.scene.path("sriov")));
         let sockets = Rc::new(Sockets::default());
-        let plugins = Rc::new(Plugins::new(Vec::new(), Vec::new(), Duration::from_secs(1)));
+        let bin = self.scene.path("bin");
+        let environment =
+            vec![("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into()), ("OUT".into(), (&bin).into())];
+        let plugins = Rc::new(Plugins::new(vec![bin], environment, Duration::from_secs(20)));
         let probe = HostProbe::new(Rc::clone(&sockets), Rc::clone(&plugins))
             .with_devices(sysfs.clone(), registry.clone());
         let hands = HostHands::new(sockets, plugins, &self.scene.path("cache")).with_devices(sysfs, registry);
@@ -115,6 +118,15 @@ impl Stage {
             sockets: None,
             selection: None,
         }
+    }
+
+    /// Makes a plugin that is a script. Answers with its directory, in which it may leave notes (`$OUT`).
+    fn plugin(&self, name: &str, script: &str) -> std::path::PathBuf {
+        let bin = self.scene.path("bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::write(bin.join(name), script).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        bin
     }
 
     fn add(&self, keys: Value) -> Outcome<Attached> {
@@ -364,4 +376,39 @@ fn del_succeeds_when_the_device_is_gone() {
 
     assert_eq!(stage.account(), None);
     assert!(!Path::new(&stage.scene.path("state")).join("records/pod-1/net1.json").exists());
+}
+
+/// A plugin for RDMA devices needs hardware that no build machine has; this one notes how it was called, and where the
+/// VF's interface was then.
+const RDMA: &str = r#"#!/bin/sh
+cat > "$OUT/$CNI_COMMAND.json"
+nsenter --net="$CNI_NETNS" ip -brief link show "$CNI_IFNAME" > "$OUT/$CNI_COMMAND.there"
+[ "$CNI_COMMAND" != ADD ] || echo '{"cniVersion": "1.1.0", "interfaces": [{"name": "net1"}]}'
+"#;
+
+#[test]
+fn a_plugin_for_rdma_behind_it_is_told_the_device_and_runs_while_the_vf_is_in_the_pod() {
+    let stage = Stage::new();
+    let program = stage.plugin("rdma", RDMA);
+    let list =
+        json!({"cniVersion": "1.1.0", "name": "fast", "plugins": [{"type": "sriov"}, {"type": "rdma"}]});
+    let mut network = Network::parse(list.to_string().as_bytes(), None).unwrap();
+    // As the kubelet's device is.
+    network.plugins.iter_mut().for_each(|plugin| plugin.set_device(&VF.parse().unwrap()).unwrap());
+    let attachment = Attachment { network, ..stage.attachment(json!({})) };
+
+    stage.attach(attachment).unwrap();
+    stage.del().unwrap();
+
+    for command in ["ADD", "DEL"] {
+        let told: Value =
+            serde_json::from_slice(&fs::read(program.join(format!("{command}.json"))).unwrap()).unwrap();
+        assert_eq!((&told["type"], &told["deviceID"]), (&json!("rdma"), &json!(VF)), "{command}");
+        assert!(told["prevResult"]["interfaces"].is_array(), "{command}: {told}");
+        let there = fs::read_to_string(program.join(format!("{command}.there"))).unwrap();
+        assert!(there.starts_with("net1"), "{command}: {there:?}");
+    }
+    let told: Value = serde_json::from_slice(&fs::read(program.join("ADD.json")).unwrap()).unwrap();
+    assert_eq!(told["prevResult"]["interfaces"][0]["pciID"], json!(VF));
+    assert!(stage.on_host().is_some());
 }
