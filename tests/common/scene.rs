@@ -128,13 +128,15 @@ impl Scene {
     }
 
     /// Everything kept in files, by path beneath the scene's folder: records, claims, caches, addresses. What a store
-    /// keeps when it is empty (its lock, its last address) does not count.
+    /// keeps when it is empty (its lock, its last address) does not count, nor do locks that stay.
     pub(crate) fn kept(&self) -> BTreeMap<String, String> {
         let mut kept = BTreeMap::new();
         for place in ["state", "cache", "ipam"] {
             gather(&self.path(place), self.folder.path(), &mut kept);
         }
-        kept.retain(|path, _| !path.ends_with("/lock") && !path.contains("/last_reserved_ip."));
+        kept.retain(|path, _| {
+            !path.ends_with("/lock") && !path.ends_with(".lock") && !path.contains("/last_reserved_ip.")
+        });
         kept
     }
 }

@@ -24,14 +24,14 @@ fn owner() -> Owner {
 struct Scene {
     peer: Peer<Replay>,
     vpps: OpenVpps,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Scene {
     fn new(manners: Manners) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let peer = Peer::start(&folder.path().join("api.sock"), Replay::new(), manners);
-        Self { peer, vpps: OpenVpps::default(), _folder: folder }
+        Self { peer, vpps: OpenVpps::default(), folder }
     }
 
     fn troubled(name: &'static str, trouble: Trouble, times: u32) -> Self {
@@ -57,7 +57,7 @@ impl Scene {
             bridge: BridgeDomain { number: BRIDGE, create: false },
             vlan: None,
             mtu: None,
-            state_dir: "/state".into(),
+            state_dir: self.folder.path().join("state"),
             endpoint: Endpoint {
                 mac: "02:00:00:00:00:01".parse().unwrap(),
                 mtu: None,
@@ -107,7 +107,7 @@ fn a_vhost_user_interface_is_made_in_order_and_others_are_left_alone() {
     assert_eq!(scene.peer.names(), wanted);
     let made = scene.fields("create_vhost_user_if_v2");
     assert_eq!((made[0], &made[1..12]), (1, b"/run/x/net1".as_slice()));
-    let tag = mark::vpp_tag("/state".as_ref(), &owner());
+    let tag = mark::vpp_tag(&port.state_dir, &owner());
     assert_eq!(&made[made.len() - 64..][..tag.len()], tag.as_bytes());
     // Of the interface that VPP answered with.
     assert_eq!(scene.fields("sw_interface_set_flags"), [0, 0, 0, 1, 0, 0, 0, 1]);

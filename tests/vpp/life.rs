@@ -98,7 +98,7 @@ fn a_memif_over_a_file_leaves_no_file() {
 }
 
 /// What a VPP before 23.06 does not know.
-const OLDER: [&str; 2] = ["memif_create_v2", "memif_socket_filename_add_del_v2"];
+pub(crate) const OLDER: [&str; 2] = ["memif_create_v2", "memif_socket_filename_add_del_v2"];
 
 #[test]
 fn networks_of_the_peer_are_served_as_they_are() {

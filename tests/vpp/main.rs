@@ -25,6 +25,7 @@ mod life;
 mod peer;
 mod real;
 mod recording;
+mod rivals;
 mod stage;
 mod stand_in;
 mod trouble;

@@ -6,8 +6,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 use super::recording::{GREETED, Recording};
+
+/// How soon it is looked again whether something has come about.
+pub(crate) const PAUSE: Duration = Duration::from_millis(2);
 
 /// A request: its name without the digest of its layout, and what stands behind client and context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub(crate) enum Trouble {
     KeepAlive,
     /// Answers come byte by byte.
     Dribble,
+    /// It is done, and not answered before the peer behaves otherwise.
+    Held,
 }
 
 /// How the peer behaves.
@@ -174,12 +180,21 @@ fn converse<A: Answers>(mut stream: &UnixStream, state: &Mutex<State<A>>) -> Opt
         };
         let answers = all.answers.answer(&request);
         drop(all);
+        while trouble == Some(Trouble::Held) && is_held(state) {
+            thread::sleep(PAUSE);
+        }
         let frames: Vec<Vec<u8>> = answers
             .into_iter()
             .map(|(name, fields)| [&recording.number(&name).to_be_bytes(), &context[..], &fields].concat())
             .collect();
         say(stream, &recording, frames, trouble)?;
     }
+}
+
+/// Whether answers are still held back.
+fn is_held<A>(state: &Mutex<State<A>>) -> bool {
+    let all = state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    !all.ended && matches!(all.manners.trouble, Some((_, Trouble::Held, _)))
 }
 
 /// Sends the answers, as far as nothing goes wrong; `None` ends the connection.
@@ -191,7 +206,7 @@ fn say(
 ) -> Option<()> {
     let whole = |frames: &[Vec<u8>]| frames.iter().flat_map(|frame| framed(frame)).collect::<Vec<u8>>();
     match trouble {
-        None => stream.write_all(&whole(&frames)).ok(),
+        None | Some(Trouble::Held) => stream.write_all(&whole(&frames)).ok(),
         Some(Trouble::Silence) => Some(()),
         Some(Trouble::Close) => None,
         Some(Trouble::CloseAmid) => {

@@ -44,6 +44,9 @@ pub(crate) struct Bridge {
     pub(crate) members: Vec<u32>,
 }
 
+/// Something that somebody else does.
+pub(crate) type Act = fn(&mut StandIn);
+
 /// The VPP.
 pub(crate) struct StandIn {
     recording: Recording,
@@ -52,6 +55,8 @@ pub(crate) struct StandIn {
     pub(crate) bridges: BTreeMap<u32, Bridge>,
     /// A request that is refused, with what code, but only once.
     pub(crate) refuse_once: Option<(&'static str, i32)>,
+    /// What somebody else does right behind a request of some name, and how often.
+    pub(crate) behind: Option<(&'static str, u32, Act)>,
 }
 
 impl std::fmt::Debug for StandIn {
@@ -69,6 +74,7 @@ impl StandIn {
             sockets: BTreeMap::from([(0, "/run/vpp/memif.sock".to_owned())]),
             bridges: BTreeMap::from([(7, Bridge::default())]),
             refuse_once: None,
+            behind: None,
         }
     }
 
@@ -261,6 +267,17 @@ impl StandIn {
 
 impl Answers for StandIn {
     fn answer(&mut self, request: &Request) -> Vec<Told> {
+        let told = self.carry_out(request);
+        if let Some((name, times, act)) = self.behind.filter(|(name, ..)| *name == request.name) {
+            self.behind = (times > 1).then_some((name, times - 1, act));
+            act(self);
+        }
+        told
+    }
+}
+
+impl StandIn {
+    fn carry_out(&mut self, request: &Request) -> Vec<Told> {
         let name = request.name.as_str();
         let mut asked = Fields(&request.fields);
         if name.ends_with("_dump") {

@@ -6,6 +6,7 @@ use super::message;
 use super::refusal::{BRIDGE_EXISTS, BRIDGE_IN_USE, NOTHING_THERE};
 use super::seen::Bridge;
 use super::session::Session;
+use super::turn::Turn;
 use crate::host::stream::Deadline;
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
@@ -19,7 +20,7 @@ pub(super) fn find(session: &mut Session, number: u32, deadline: Deadline) -> Ou
 }
 
 /// Sees to it that the bridge domain is there. An interface that is put into one that is not would bring one about that
-/// nobody asked for.
+/// nobody asked for: the caller has the domain's [`Turn`] until its interface is in it.
 pub(super) fn ensure(
     session: &mut Session,
     domain: BridgeDomain,
@@ -37,7 +38,7 @@ pub(super) fn ensure(
     }
     let v2 = session.knows(message::BRIDGE_V2);
     let asked = message::bridge(number, &mark::vpp_bridge(state_dir), true, v2)?;
-    // Another pod's ADD may have been quicker.
+    // Somebody else may have been quicker: a Manifold with other records, or an operator.
     session.ask(&asked, deadline)?.done_or(&format!("make bridge domain {number}"), &[BRIDGE_EXISTS])
 }
 
@@ -48,13 +49,14 @@ pub(super) fn remove_empty(
     state_dir: &Path,
     deadline: Deadline,
 ) -> Outcome<()> {
+    let _turn = Turn::take(session.place(), number, state_dir, deadline)?;
     let Some(bridge) = find(session, number, deadline)? else { return Ok(()) };
     if bridge.tag != mark::vpp_bridge(state_dir) || !bridge.members.is_empty() {
         return Ok(());
     }
     let v2 = session.knows(message::BRIDGE_V2);
     let asked = message::bridge(number, &bridge.tag, false, v2)?;
-    // Another pod may have come, or gone, in between.
+    // Somebody else may have come, or gone, in between: a Manifold with other records, or an operator.
     let done = session.ask(&asked, deadline)?;
     done.done_or(&format!("remove bridge domain {number}"), &[NOTHING_THERE, BRIDGE_IN_USE])
 }

@@ -13,6 +13,7 @@ mod refusal;
 mod seen;
 mod session;
 mod table;
+mod turn;
 #[cfg(test)]
 mod vectors;
 mod wire;

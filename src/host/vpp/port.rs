@@ -4,9 +4,10 @@ use std::path::Path;
 
 use super::bridge;
 use super::message::{self, NewMemif, NewVhost};
-use super::refusal::{BAD_INDEX, IN_USE, WRONG_ARGUMENT};
+use super::refusal::{BAD_INDEX, IN_USE, SOCKET_ELSEWHERE, VALUE_EXISTS, WRONG_ARGUMENT};
 use super::seen::{self, Interface, KnownSocket, Memif};
 use super::session::Session;
+use super::turn::Turn;
 use crate::host::stream::Deadline;
 use crate::model::Owner;
 use crate::model::fault::Outcome;
@@ -15,6 +16,8 @@ use crate::plan::vpp::{MemifSocket, VppEnd, VppInterface, VppPort};
 
 /// The number of the socket that VPP itself has for memif interfaces.
 const OWN_SOCKET: u32 = 0;
+/// How often a number is chosen for a socket: somebody else may take each before us.
+const CHOICES: u32 = 32;
 
 /// Makes the interface: tagged before anything else is done with it, and up when all else is done.
 pub(super) fn attach(
@@ -24,10 +27,8 @@ pub(super) fn attach(
     deadline: Deadline,
 ) -> Outcome<()> {
     remove(session, &Wanted::of(owner, Some(port)), deadline)?;
-    bridge::ensure(session, port.bridge, &port.state_dir, deadline)?;
-    let index = create(session, owner, port, deadline)?;
+    let index = create_in_bridge(session, owner, port, deadline)?;
     let mut ask = |what: &str, message| session.ask(&message, deadline)?.done(what).map(drop);
-    ask("put the interface into its bridge domain", message::enter_bridge(index, port.bridge.number))?;
     if let Some(vlan) = port.vlan {
         ask("tag the interface's frames", message::push_vlan(index, vlan))?;
         ask("keep frames of other VLANs from the interface", message::keep_vlan_apart(index))?;
@@ -36,6 +37,22 @@ pub(super) fn attach(
         ask("set the interface's MTU", message::set_mtu(index, mtu))?;
     }
     ask("bring the interface up", message::set_up(index))
+}
+
+/// Makes the interface in its bridge domain, which nobody removes meanwhile; answers with its index.
+fn create_in_bridge(
+    session: &mut Session,
+    owner: &Owner,
+    port: &VppPort,
+    deadline: Deadline,
+) -> Outcome<u32> {
+    let number = port.bridge.number;
+    let _turn = Turn::take(session.place(), number, &port.state_dir, deadline)?;
+    bridge::ensure(session, port.bridge, &port.state_dir, deadline)?;
+    let index = create(session, owner, port, deadline)?;
+    let entered = session.ask(&message::enter_bridge(index, number), deadline)?;
+    entered.done("put the interface into its bridge domain")?;
+    Ok(index)
 }
 
 /// Makes the bare interface, with its tag; answers with its index.
@@ -72,11 +89,22 @@ fn add_socket(session: &mut Session, socket: &MemifSocket, deadline: Deadline) -
         let made = session.ask(&message::add_memif_socket(&name), deadline)?.done(what)?;
         return seen::number(&made).ok_or_else(|| session.garbled());
     }
+    let mut again = 1..CHOICES;
+    loop {
+        let number = free_number(session, deadline)?;
+        let made = session.ask(&message::add_memif_socket_as(number, &name)?, deadline)?;
+        let taken = matches!(made.code, SOCKET_ELSEWHERE | VALUE_EXISTS);
+        if !taken || again.next().is_none() {
+            return made.done(what).map(|_| number);
+        }
+    }
+}
+
+/// The lowest number that no memif socket has. Another's may have it before it is asked for.
+fn free_number(session: &mut Session, deadline: Deadline) -> Outcome<u32> {
     let known = session.list(&message::memif_socket_dump(), KnownSocket::read, deadline)?;
     let taken = |number: &u32| known.iter().any(|socket| socket.number == *number);
-    let free = (OWN_SOCKET + 1..message::ANY).find(|number| !taken(number)).unwrap_or(OWN_SOCKET);
-    session.ask(&message::add_memif_socket_as(free, &name)?, deadline)?.done(what)?;
-    Ok(free)
+    Ok((OWN_SOCKET + 1..message::ANY).find(|number| !taken(number)).unwrap_or(OWN_SOCKET))
 }
 
 /// What is to be taken down.

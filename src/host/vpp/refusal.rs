@@ -8,13 +8,13 @@ pub(super) const BAD_INDEX: i32 = -2;
 pub(super) const NOTHING_THERE: i32 = -6;
 pub(super) const WRONG_ARGUMENT: i32 = -73;
 pub(super) const IN_USE: i32 = -74;
+pub(super) const VALUE_EXISTS: i32 = -81;
+pub(super) const SOCKET_ELSEWHERE: i32 = -116;
 pub(super) const BRIDGE_EXISTS: i32 = -119;
 pub(super) const BRIDGE_IN_USE: i32 = -120;
 const SYSCALLS: [i32; 9] = [-11, -12, -13, -14, -15, -16, -17, -18, -19];
 const SAME_MEMIF: i32 = -68;
 const SAME_SOCKET: i32 = -79;
-const VALUE_EXISTS: i32 = -81;
-const SOCKET_ELSEWHERE: i32 = -116;
 const BRIDGE_ZERO: i32 = -121;
 const BRIDGE_TOO_LARGE: i32 = -122;
 

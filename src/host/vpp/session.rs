@@ -258,6 +258,11 @@ impl Session {
             .remedy("name the socket of VPP's \"socksvr\" in \"vppSocket\" of Manifold's \"vhostUser\"")
     }
 
+    /// VPP's socket.
+    pub(super) fn place(&self) -> &Path {
+        &self.place
+    }
+
     pub(super) fn shown(&self) -> String {
         self.place.display().to_string()
     }
