@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::api_server::{Approval, Asked, Mishap};
 use crate::live::Cluster;
+use crate::seen::metrics;
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 /// As whom the node asks, and as whom its daemon does.
@@ -52,7 +53,8 @@ impl Cluster {
 
 #[test]
 fn the_node_has_a_certificate_signed_and_asks_with_nothing_else() {
-    let cluster = Cluster::certifying();
+    let mut cluster = Cluster::certifying();
+    cluster.stage.daemon_conf["metricsPort"] = json!(9091);
     let daemon = cluster.stage.daemon();
     cluster.await_watches();
 
@@ -69,6 +71,11 @@ fn the_node_has_a_certificate_signed_and_asks_with_nothing_else() {
     assert!(!daemon.log().contains("PRIVATE"), "{}", daemon.log());
     let (code, text) = cluster.stage.http("GET", "/readyz", "");
     assert_eq!(code, 200, "{text}");
+    let file = fs::read(cluster.file()).unwrap();
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&file).unwrap();
+    let end = pem.parse_x509().unwrap().validity().not_after.timestamp();
+    let text = metrics();
+    assert!(text.contains(&format!("\nmanifold_certificate_expiry_timestamp_seconds {end}\n")), "{text}");
 }
 
 #[test]

@@ -65,10 +65,12 @@ fn keep(desk: &Desk, mut keeper: Keeper) {
     let (mut doubt, mut pause) = (true, PAUSES.0);
     while !desk.is_closing() {
         let next = match keeper.round(doubt) {
-            Ok(due) => {
+            Ok(certificate) => {
                 say(desk, None);
+                let end = certificate.valid.end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                desk.metrics.certified.set(end.as_secs().cast_signed());
                 (doubt, pause) = (false, PAUSES.0);
-                due.duration_since(SystemTime::now()).unwrap_or_default().min(LOOK)
+                due(&certificate).duration_since(SystemTime::now()).unwrap_or_default().min(LOOK)
             }
             Err(fault) => {
                 tracing::warn!(
@@ -98,8 +100,8 @@ fn say(desk: &Desk, trouble: Option<String>) {
 }
 
 impl Keeper {
-    /// Sees to it that there is a certificate that is taken and lasts; until when nothing needs to be done.
-    fn round(&mut self, doubt: bool) -> Outcome<SystemTime> {
+    /// Sees to it that there is a certificate that is taken and lasts.
+    fn round(&mut self, doubt: bool) -> Outcome<Certificate> {
         let current = self.current();
         // The address and the authority of the cluster may have changed.
         let file = self.wanted.kubeconfig();
@@ -107,16 +109,15 @@ impl Keeper {
             Err(fault) if current.is_none() || !file.exists() => return Err(fault),
             Ok(()) | Err(_) => {}
         }
-        let certificate = match current {
-            None => self.obtain(self.bootstrap())?,
+        match current {
+            None => self.obtain(self.bootstrap()),
             Some(_) if doubt && kube::is_refused(&self.own, BUDGET).unwrap_or(false) => {
                 tracing::warn!("the certificate of this node is refused; another is asked for");
-                self.obtain(self.bootstrap())?
+                self.obtain(self.bootstrap())
             }
-            Some(certificate) if due(&certificate) <= SystemTime::now() => self.renew()?,
-            Some(certificate) => certificate,
-        };
-        Ok(due(&certificate))
+            Some(certificate) if due(&certificate) <= SystemTime::now() => self.renew(),
+            Some(certificate) => Ok(certificate),
+        }
     }
 
     /// The certificate there is, if it is of any use.

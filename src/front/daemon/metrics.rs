@@ -77,6 +77,8 @@ pub(super) struct Metrics {
     pub(super) spooled_failed: Counter,
     pub(super) configured: Counter,
     pub(super) cache_cleared: Counter,
+    /// Until when the certificate of this node is valid.
+    pub(super) certified: Gauge,
     gauges: Gauges,
 }
 
@@ -108,9 +110,15 @@ impl Default for Metrics {
             spooled_failed: Counter::default(),
             configured: Counter::default(),
             cache_cleared: Counter::default(),
+            certified: Gauge::default(),
             gauges: Gauges::default(),
         };
         metrics.register();
+        metrics.registry.register(
+            "manifold_certificate_expiry_timestamp_seconds",
+            "Until when the certificate of this node is valid, in seconds since 1970; 0 where there is none",
+            metrics.certified.clone(),
+        );
         metrics
     }
 }
