@@ -33,6 +33,7 @@ impl Cluster {
         stage.conf["delegates"] = json!([stage.scene.macvlan("base", 0)]);
         stage.daemon_conf["kubeconfig"] = json!(server.kubeconfig());
         stage.daemon_conf["nodeName"] = json!("node");
+        stage.daemon_conf["namespaceIsolation"] = json!(false);
         stage.args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=ns;K8S_POD_NAME=p;K8S_POD_UID=u".to_owned();
         let pod = stage.pod();
         Self { stage, server, pod }
@@ -216,6 +217,57 @@ fn isolation_holds_for_running_pods_too() {
         .iter()
         .any(|event| event["message"].as_str().unwrap().starts_with("namespace isolation enabled"));
     assert!(refused, "{:?}", cluster.server.events("ns"));
+}
+
+#[test]
+fn where_nobody_says_whether_namespaces_are_kept_apart_they_are() {
+    let mut cluster = Cluster::selecting("");
+    cluster.stage.daemon_conf.as_object_mut().unwrap().remove("namespaceIsolation");
+    let _daemon = cluster.stage.daemon();
+    cluster.await_watches();
+    cluster.call("ADD").result();
+
+    cluster.server.select("ns/p", "other/blue,red");
+
+    cluster.await_interfaces(&["eth0", "net2"]);
+    let told = cluster.server.events("ns");
+    let refused = told.iter().any(|event| event["message"].as_str().unwrap().contains("namespaceIsolation"));
+    assert!(refused, "{told:?}");
+}
+
+/// A plugin that cannot take down what it made, until it may.
+const STUBBORN: &str = r#"#!/bin/sh
+cat >/dev/null
+if [ "$CNI_COMMAND" = DEL ] && [ ! -e "$0-may" ]; then
+    echo '{"cniVersion":"1.0.0","code":999,"msg":"not yet"}'
+    exit 1
+fi
+[ "$CNI_COMMAND" != ADD ] ||
+    printf '{"cniVersion":"1.0.0","interfaces":[{"name":"%s","sandbox":"%s"}]}' "$CNI_IFNAME" "$CNI_NETNS"
+"#;
+
+#[test]
+fn what_is_selected_again_while_it_cannot_be_detached_is_attached_anew() {
+    let mut cluster = Cluster::selecting("slow");
+    let bin = cluster.stage.scene.path("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("slow"), STUBBORN).unwrap();
+    fs::set_permissions(bin.join("slow"), fs::Permissions::from_mode(0o755)).unwrap();
+    cluster.server.put_definition("ns/slow", r#"{"cniVersion":"1.0.0","type":"slow"}"#, &json!({}));
+    cluster.stage.daemon_conf["binDir"] = json!(bin);
+    let _daemon = cluster.stage.daemon();
+    cluster.await_watches();
+    cluster.call("ADD").result();
+    let phase = || cluster.stage.scene.record("pod-1", "net1")[0]["phase"].clone();
+
+    cluster.server.select("ns/p", "");
+    cluster.stage.await_that("that detaching fails", || phase() == "detaching");
+    cluster.server.select("ns/p", "slow");
+    fs::write(bin.join("slow-may"), "").unwrap();
+
+    cluster.stage.await_that("that it is attached anew", || phase() == "attached");
+    cluster.call("DEL").result();
+    cluster.stage.assert_empty();
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel as bounded};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::desk::{Desk, Ended};
@@ -63,35 +64,56 @@ pub(super) fn node(desk: &Desk) -> Option<String> {
 /// Minds what comes, for as long as anybody is let in.
 async fn mind(desk: Arc<Desk>, mut news: Receiver<News>) {
     let mut due = Due::new();
+    // The pods that are worked on: what is told meanwhile is heard all the same.
+    let mut work = JoinSet::new();
     loop {
-        let next = due.values().map(|turn| turn.at).min();
+        if work.is_empty()
+            && let Some(ready) = ready(&mut due)
+        {
+            work.spawn(turn(Arc::clone(&desk), ready));
+        }
+        let next = due.values().map(|turn| turn.at).min().filter(|_| work.is_empty());
         tokio::select! {
             told = news.recv() => match told {
                 Some(told) => hear(&desk, told, &mut due),
                 None => return,
             },
+            Some(done) = work.join_next() => match done {
+                Ok(Some(again)) => again.into_iter().for_each(|(pod, turn)| {
+                    // What was heard meanwhile comes first.
+                    due.entry(pod).or_insert(turn);
+                }),
+                Ok(None) | Err(_) => return,
+            },
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
-        while let Ok(told) = news.try_recv() {
-            hear(&desk, told, &mut due);
-        }
-        let now = Instant::now();
-        let ready = due.iter().filter(|(_, turn)| turn.at <= now).take(MOST);
-        let ready: Vec<(PodName, Turn)> = ready.map(|(pod, turn)| (pod.clone(), *turn)).collect();
-        if ready.is_empty() {
-            continue;
-        }
-        due.retain(|pod, _| !ready.iter().any(|(taken, _)| taken == pod));
-        let names: Vec<PodName> = ready.iter().map(|(pod, _)| pod.clone()).collect();
-        let Ended::Done(passes) = desk.serve(move |desk| live::bring(desk, &names)).await else { return };
-        for ((pod, turn), pass) in ready.into_iter().zip(passes) {
-            if pass == Pass::Again {
-                let pause = turn.pause.map_or(PAUSES.0, |pause| (pause * 2).min(PAUSES.1));
-                // What was heard meanwhile comes first.
-                due.entry(pod).or_insert(Turn { at: Instant::now() + pause, pause: Some(pause) });
-            }
-        }
     }
+}
+
+/// The pods whose turn it is, if there are any.
+fn ready(due: &mut Due) -> Option<Vec<(PodName, Turn)>> {
+    let now = Instant::now();
+    let ready = due.iter().filter(|(_, turn)| turn.at <= now).take(MOST);
+    let ready: Vec<(PodName, Turn)> = ready.map(|(pod, turn)| (pod.clone(), *turn)).collect();
+    due.retain(|pod, _| !ready.iter().any(|(taken, _)| taken == pod));
+    (!ready.is_empty()).then_some(ready)
+}
+
+/// Works on these pods; answers with those whose turn comes again. Nothing if nobody is let in any more.
+async fn turn(desk: Arc<Desk>, ready: Vec<(PodName, Turn)>) -> Option<Vec<(PodName, Turn)>> {
+    let names: Vec<PodName> = ready.iter().map(|(pod, _)| pod.clone()).collect();
+    let passes = match desk.serve(move |desk| live::bring(desk, &names)).await {
+        Ended::Done(passes) => passes,
+        // The log has it. Who is to blame is not known: all come again, after a while.
+        Ended::Broken => vec![Pass::Again; ready.len()],
+        Ended::Closed => return None,
+    };
+    let again = ready.into_iter().zip(passes).filter(|(_, pass)| *pass == Pass::Again);
+    let again = again.map(|((pod, turn), _)| {
+        let pause = turn.pause.map_or(PAUSES.0, |pause| (pause * 2).min(PAUSES.1));
+        (pod, Turn { at: Instant::now() + pause, pause: Some(pause) })
+    });
+    Some(again.collect())
 }
 
 fn hear(desk: &Desk, news: News, due: &mut Due) {
@@ -100,7 +122,11 @@ fn hear(desk: &Desk, news: News, due: &mut Due) {
         Sort::Networks => "networks",
     };
     match news {
-        News::Complete(sort) => {
+        News::Complete(sort, changed) => {
+            if desk.settings.live {
+                let now = Turn { at: Instant::now(), pause: None };
+                due.extend(changed.into_iter().map(|pod| (pod, now)));
+            }
             let count = desk.cluster.as_ref().map(|shared| shared.watched.count()).unwrap_or_default();
             let known = if sort == Sort::Pods { count.0 } else { count.1 };
             tracing::info!(known, "hearing of {}", said(sort));

@@ -5,8 +5,9 @@
 //! for itself: one that fails leaves nothing and keeps no other. What failed is tried again, for as long as the pod
 //! selects it.
 
+use std::time::{Duration, Instant};
+
 use super::desk::Desk;
-use super::metrics::Metrics;
 use crate::engine::add::Attached;
 use crate::engine::ports::{Cluster, Entry, Journal, Networks, Patience};
 use crate::engine::record::{Phase, Record};
@@ -18,16 +19,22 @@ use crate::front::machine::Machine;
 use crate::front::publish::Publisher;
 use crate::front::sockets::Offer;
 use crate::front::wish;
+use crate::host::kube::Watched;
 use crate::host::kubelet::Kubelet;
 use crate::model::args::CniArgs;
 use crate::model::device::DeviceId;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::pod::{NETWORK_STATUS, NETWORKS, Pod, PodName};
 use crate::model::settings::Settings;
-use crate::model::{Attachment, ContainerId, IfName, Selection, selection, status};
+use crate::model::{Attachment, ContainerId, IfName, Object, Selection, selection, status};
 use crate::plan::live;
 use crate::plan::note;
 use crate::plan::resolve::{Sandbox, Wish, resolve};
+
+/// How long pods are changed in one turn, and how long one of them, before the others come first.
+const ROUND: Duration = Duration::from_secs(20);
+/// Most failures of one turn that a pod's people are told.
+const TOLD: usize = 4;
 
 /// How it went with a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +49,20 @@ pub(super) enum Pass {
 pub(super) fn bring(desk: &Desk, pods: &[PodName]) -> Vec<Pass> {
     let context = desk.context();
     let machine = Machine::new(&desk.settings.places, &[], &context);
-    let sandboxes = match sandboxes(&machine, pods) {
+    let Some(shared) = &desk.cluster else { return vec![Pass::Done; pods.len()] };
+    let sandboxes = match sandboxes(&machine, &shared.watched, pods) {
         Ok(sandboxes) => sandboxes,
         Err(fault) => {
             tracing::warn!("cannot look for the records of pods that select other networks: {fault}");
             return vec![Pass::Again; pods.len()];
         }
     };
+    let end = Instant::now() + ROUND;
     let passes = pods.iter().zip(sandboxes).map(|(pod, containers)| {
+        // One pod whose plugins hang is not to keep all others waiting, nor the daemon from stopping.
+        if Instant::now() >= end || desk.is_closing() {
+            return Pass::Again;
+        }
         let each = containers.iter().map(|container| {
             let _pod =
                 tracing::error_span!("pod", namespace = pod.namespace, pod = pod.name, %container).entered();
@@ -65,8 +78,11 @@ pub(super) fn bring(desk: &Desk, pods: &[PodName]) -> Vec<Pass> {
 }
 
 /// The sandboxes of each pod, by their records.
-fn sandboxes(machine: &Machine, pods: &[PodName]) -> Outcome<Vec<Vec<ContainerId>>> {
+fn sandboxes(machine: &Machine, watched: &Watched, pods: &[PodName]) -> Outcome<Vec<Vec<ContainerId>>> {
     let mut found = vec![Vec::new(); pods.len()];
+    // The kubelet's own UID of a static pod is not the API server's.
+    let is_static: Vec<bool> =
+        pods.iter().map(|pod| watched.pod(pod).is_some_and(|pod| pod.is_static())).collect();
     for container in machine.journal.containers()? {
         let entries = machine.journal.entries(&container)?;
         let of = entries.iter().find_map(|entry| match entry {
@@ -74,8 +90,8 @@ fn sandboxes(machine: &Machine, pods: &[PodName]) -> Outcome<Vec<Vec<ContainerId
             Entry::Broken(..) => None,
         });
         let Some(of) = of else { continue };
-        for (pod, containers) in pods.iter().zip(&mut found) {
-            let same_uid = pod.uid.is_none() || of.uid.is_none() || pod.uid == of.uid;
+        for ((pod, is_static), containers) in pods.iter().zip(&is_static).zip(&mut found) {
+            let same_uid = *is_static || pod.uid.is_none() || of.uid.is_none() || pod.uid == of.uid;
             if (&pod.namespace, &pod.name) == (&of.namespace, &of.name) && same_uid {
                 containers.push(container.clone());
             }
@@ -86,7 +102,7 @@ fn sandboxes(machine: &Machine, pods: &[PodName]) -> Outcome<Vec<Vec<ContainerId
 
 fn one(desk: &Desk, machine: &Machine, whose: (&PodName, &ContainerId)) -> Pass {
     let brought = Bringing::begin(desk, machine, whose).and_then(|bringing| match bringing {
-        Some(bringing) => bringing.finish(&desk.metrics),
+        Some(bringing) => bringing.finish(desk),
         None => Ok(()),
     });
     match brought {
@@ -102,6 +118,7 @@ fn one(desk: &Desk, machine: &Machine, whose: (&PodName, &ContainerId)) -> Pass 
 /// A sandbox that is being brought to what its pod selects.
 struct Bringing<'a> {
     settings: Settings,
+    overlay: &'a Object,
     machine: &'a Machine,
     cluster: Box<dyn Cluster>,
     pod: Pod,
@@ -112,7 +129,7 @@ struct Bringing<'a> {
 impl<'a> Bringing<'a> {
     /// Nothing where the pod or its sandbox is gone.
     fn begin(
-        desk: &Desk,
+        desk: &'a Desk,
         machine: &'a Machine,
         (name, container): (&PodName, &'a ContainerId),
     ) -> Outcome<Option<Self>> {
@@ -125,12 +142,15 @@ impl<'a> Bringing<'a> {
         // Whoever works on the sandbox is waited for.
         drop(machine.journal.lock(container, Patience::Wait)?);
         let records = records(machine, container)?;
-        let settings = Settings::read_without_default(&desk.settings.overlay, "manifold")?;
+        let overlay = &desk.settings.overlay;
+        let settings = Settings::read_without_default(overlay, "manifold")?;
         let there = records.first().is_some_and(|record| machine.node().living_netns(record).is_some());
-        Ok(there.then_some(Self { settings, machine, cluster, pod, records, container }))
+        Ok(there.then_some(Self { settings, overlay, machine, cluster, pod, records, container }))
     }
 
-    fn finish(self, metrics: &Metrics) -> Outcome<()> {
+    fn finish(self, desk: &Desk) -> Outcome<()> {
+        let metrics = &desk.metrics;
+        let end = Instant::now() + ROUND;
         let text = self.pod.annotations.get(NETWORKS).map(String::as_str).unwrap_or_default();
         let publisher = Publisher::new(Some(self.cluster.as_ref()), Some(&self.pod));
         let wanted = match selection::parse(text) {
@@ -142,8 +162,12 @@ impl<'a> Bringing<'a> {
                 return Ok(());
             }
         };
-        let held: Vec<Attachment> = self.records.iter().map(|record| record.attachment.clone()).collect();
-        let change = live::change(&self.pod.name.namespace, &held, wanted);
+        // What is not attached in full is not there: the next ADD of the sandbox undoes it first, and so does tidying up.
+        let is_whole = |record: &&Record| record.phase == Phase::Attached;
+        let held: Vec<Attachment> =
+            self.records.iter().filter(is_whole).map(|record| record.attachment.clone()).collect();
+        let mut change = live::change(&self.pod.name.namespace, &held, wanted);
+        change.detach.extend(self.unfinished(&change.attach));
         let mut faults = Vec::new();
         for ifname in &change.detach {
             match self.detach(ifname) {
@@ -155,6 +179,10 @@ impl<'a> Bringing<'a> {
             }
         }
         for wish in change.attach {
+            if Instant::now() >= end || desk.is_closing() {
+                faults.push(Fault::new(FaultKind::TryLater, "it is another pod's turn"));
+                break;
+            }
             match self.attach(wish) {
                 Ok(made) => {
                     metrics.changed("attached");
@@ -163,9 +191,19 @@ impl<'a> Bringing<'a> {
                 Err(fault) => faults.push(fault),
             }
         }
-        faults.iter().for_each(|fault| publisher.unchanged(fault));
+        faults.iter().take(TOLD).for_each(|fault| publisher.unchanged(fault));
         faults.extend(self.tell(&publisher).err());
         Fault::gather(faults).map_or(Ok(()), Err)
+    }
+
+    /// Interfaces whose detaching failed before, as far as nothing is attached in their place.
+    fn unfinished(&self, attach: &[Selection]) -> Vec<IfName> {
+        let detaching = self.records.iter().filter(|record| {
+            let attachment = &record.attachment;
+            let again = attach.iter().any(|wish| wish.interface.as_ref() == Some(&attachment.owner.ifname));
+            record.phase == Phase::Detaching && attachment.selection.is_some() && !again
+        });
+        detaching.map(|record| record.attachment.owner.ifname.clone()).collect()
     }
 
     fn detach(&self, ifname: &IfName) -> Outcome<Attachment> {
@@ -211,6 +249,9 @@ impl<'a> Bringing<'a> {
         };
         let namespace = self.pod.name.namespace.as_str();
         let network = wish.namespace.as_deref().unwrap_or(namespace);
+        if namespace != network && !self.says("namespaceIsolation") {
+            return Err(unsaid("namespaceIsolation", "networks of other namespaces"));
+        }
         self.settings.policy.permit(namespace, network)?;
         let catalogue = Catalogue::new(&self.settings, Some(self.cluster.as_ref()));
         let named = catalogue.network(Some(network), &wish.name)?;
@@ -232,7 +273,15 @@ impl<'a> Bringing<'a> {
         let Settings { switches, rules, places, policy, .. } = &self.settings;
         let cluster = Some(self.cluster.as_ref());
         Offer { switches, rules, places, namespace: &policy.own, pod: whose, cluster }.lay(&mut attachments);
+        if attachments.iter().any(|attachment| attachment.sockets.is_some()) && !self.says("vhostUser") {
+            return Err(unsaid("vhostUser", "interfaces of the node's switches"));
+        }
         Ok(attachments)
+    }
+
+    /// Whether the daemon's own configuration has a key. What the runtime's has in its place is not known here.
+    fn says(&self, key: &str) -> bool {
+        self.overlay.find(key).is_some()
     }
 
     /// The devices that the pod's interfaces have.
@@ -280,6 +329,15 @@ fn of_the_pod(args: &CniArgs) -> CniArgs {
         }
     }
     kept
+}
+
+/// Rules that the runtime's configuration may hold are not passed by because the daemon's has none.
+fn unsaid(key: &str, what: &str) -> Fault {
+    Fault::new(
+        FaultKind::Config,
+        format!("the daemon's configuration does not say whether pods may have {what}"),
+    )
+    .remedy(format!("set {key:?} in the daemon's configuration, as in the runtime's"))
 }
 
 fn routes_stay(ifname: &IfName) -> Fault {

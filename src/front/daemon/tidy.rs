@@ -30,8 +30,18 @@ pub(super) fn start(desk: &Arc<Desk>) {
     drop(tokio::spawn(async move {
         let mut leftovers = Leftovers::default();
         loop {
-            let Ended::Done((more, seen)) = desk.serve(|desk| round(desk, leftovers)).await else { return };
-            leftovers = seen;
+            let more = match desk.serve(|desk| round(desk, leftovers)).await {
+                Ended::Done((more, seen)) => {
+                    leftovers = seen;
+                    more
+                }
+                // The log has it; what was seen is lost, and seen again.
+                Ended::Broken => {
+                    leftovers = Leftovers::default();
+                    false
+                }
+                Ended::Closed => return,
+            };
             let pause = match (more, desk.settings.housekeeping) {
                 (true, _) => Duration::from_millis(100),
                 (false, 0) => return,

@@ -31,6 +31,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// As what Manifold presents itself.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("manifold/", env!("CARGO_PKG_VERSION")));
 
+/// How long an answer to a list or a watch may take to begin.
+const HEAD: Duration = Duration::from_secs(30);
+
 /// How long the API server may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -138,7 +141,11 @@ impl Wire {
                 request.headers_mut().insert(AUTHORIZATION, login);
             }
             request.headers_mut().insert(USER_AGENT, AGENT);
-            async move { noted(client.send(request).await, refusals.as_deref()) }
+            async move {
+                let answer = timeout(HEAD, client.send(request)).await;
+                let answer = answer.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into())));
+                noted(answer, refusals.as_deref())
+            }
         });
         Client::new(service, "default")
     }
@@ -225,7 +232,10 @@ impl Line {
                 Err(_) => (format!("no answer within {:.1} s", limit.as_secs_f64()).into(), None),
             };
             let pause = pauses.next_backoff().deadline();
-            let next = asked_for.map_or(pause, |asked_for| pause.max(Instant::now() + asked_for));
+            // A server may ask for more time than there is.
+            let asked_for =
+                asked_for.map(|asked_for| Instant::now().checked_add(asked_for).unwrap_or(deadline));
+            let next = asked_for.map_or(pause, |asked_for| pause.max(asked_for));
             if next >= deadline {
                 return Err(self.act(ask).too_late(start.elapsed()).because(cause));
             }

@@ -133,7 +133,7 @@ impl KubeCluster {
 
     /// The pod, as a process that keeps listening was told of it.
     fn told_pod(&self, name: &PodName) -> Option<Pod> {
-        let pod = self.watched.as_ref()?.pod(name)?;
+        let pod = self.watched.as_ref().filter(|watched| !watched.is_silent_of_pods())?.pod(name)?;
         remember(&self.pods, &name.namespace, &name.name, Some(pod.clone()));
         Some(pod)
     }
@@ -237,8 +237,10 @@ impl Cluster for KubeCluster {
         if let Some(known) = recall(&self.definitions, namespace, name) {
             return Ok(known);
         }
-        if let Some(told) = self.watched.as_ref().and_then(|watched| watched.definition(namespace, name)) {
-            return Ok(Some(told));
+        let told = self.watched.as_ref().and_then(|watched| watched.definition(namespace, name));
+        let is_old = self.watched.as_ref().is_some_and(|watched| watched.is_silent_of_definitions());
+        if told.is_some() && !is_old {
+            return Ok(told);
         }
         let act = format!("get network definition {:?}", format!("{namespace}/{name}"));
         let kind = "network-attachment-definitions";
@@ -246,7 +248,11 @@ impl Cluster for KubeCluster {
         let ask = Ask::get(act, format!("/apis/k8s.cni.cncf.io/v1/namespaces/{space}/{kind}/{object}"));
         let decode =
             |answer: Answer| Ok(objects::definition(self.line.decode(&ask, &answer)?, namespace, name));
-        let definition = self.line.found(&ask)?.map(decode).transpose()?;
+        let definition = match (self.line.found(&ask), told) {
+            // What was known is better than nothing.
+            (Err(fault), Some(told)) if fault.kind() == FaultKind::TimedOut => Some(told),
+            (found, _) => found?.map(decode).transpose()?,
+        };
         remember(&self.definitions, namespace, name, definition.clone());
         Ok(definition)
     }

@@ -87,11 +87,14 @@ impl Trunk {
         {
             return Ok(Arc::clone(wire));
         }
+        let stamps: Vec<Stamp> =
+            self.source.access()?.files.iter().map(|path| (path.clone(), stamp(path).ok())).collect();
         let access = self.source.access()?;
-        let stamps = access.files.iter().map(|path| (path.clone(), stamp(path).ok())).collect();
         let wire = Wire::open(access, Reactor::Lent(self.handle.clone()), self.connect)?;
         let wire = Arc::new(wire.telling(Arc::clone(&self.refusals)));
-        *now = Some((stamps, Arc::clone(&wire)));
+        // A file that was replaced while it was read is read again by the next call.
+        let is_whole = stamps.iter().all(|(path, before)| stamp(path).ok() == *before);
+        *now = is_whole.then(|| (stamps, Arc::clone(&wire)));
         Ok(wire)
     }
 

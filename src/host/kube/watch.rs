@@ -22,8 +22,10 @@ use crate::model::FaultKind;
 use crate::model::fault::Fault;
 use crate::model::pod::{Definition, Pod, PodName};
 
-/// Objects asked for at a time.
+/// Pods asked for at a time.
 const PAGE: u32 = 200;
+/// Network definitions asked for at a time: each may be as big as the API server lets an object be, 1.5 MiB.
+const PAGE_OF_DEFINITIONS: u32 = 10;
 /// The pause before what says how to reach the API server is read again.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -39,8 +41,8 @@ pub enum Sort {
 /// What whoever started listening is told.
 #[derive(Debug)]
 pub enum News {
-    /// All there is is known.
-    Complete(Sort),
+    /// All there is is known; of pods, these select other networks than before, or may do so.
+    Complete(Sort, Vec<PodName>),
     /// Nothing is heard any more; it is tried again and again.
     Trouble(Sort, Fault),
     /// A pod selects other networks than before, or may do so.
@@ -57,8 +59,7 @@ pub async fn pods(trunk: Arc<Trunk>, node: String, watched: Arc<Watched>, ear: S
                 return None;
             }
             Event::InitDone => {
-                watched.list_of_pods(true);
-                return Some(News::Complete(Sort::Pods));
+                return Some(News::Complete(Sort::Pods, watched.list_of_pods(true)));
             }
             Event::InitApply(object) => (Turn::Listed, object),
             Event::Apply(object) => (Turn::Changed, object),
@@ -68,7 +69,8 @@ pub async fn pods(trunk: Arc<Trunk>, node: String, watched: Arc<Watched>, ear: S
     };
     let start =
         |client: Client| watcher::watcher(Api::<PartialObjectMeta<v1::Pod>>::all(client), config.clone());
-    Listener { trunk, sort: Sort::Pods, ear }.listen(start, take).await;
+    let silence = |is_silent| watched.silence_of_pods(is_silent);
+    Listener { trunk, sort: Sort::Pods, ear, silence: &silence }.listen(start, take).await;
 }
 
 /// Listens to the network definitions, for as long as anybody cares to hear.
@@ -88,7 +90,7 @@ pub async fn networks(trunk: Arc<Trunk>, watched: Arc<Watched>, ear: Sender<News
             }
             Event::InitDone => {
                 watched.list_of_definitions(true);
-                return Some(News::Complete(Sort::Networks));
+                return Some(News::Complete(Sort::Networks, Vec::new()));
             }
             Event::InitApply(object) => (Turn::Listed, object),
             Event::Apply(object) => (Turn::Changed, object),
@@ -97,20 +99,23 @@ pub async fn networks(trunk: Arc<Trunk>, watched: Arc<Watched>, ear: Sender<News
         watched.take_definition(definition(object), turn);
         None
     };
-    let config = watcher::Config::default().page_size(PAGE);
+    let config = watcher::Config::default().page_size(PAGE_OF_DEFINITIONS);
     let start =
         |client: Client| watcher::watcher(Api::<DynamicObject>::all_with(client, &kind), config.clone());
-    Listener { trunk, sort: Sort::Networks, ear }.listen(start, take).await;
+    let silence = |is_silent| watched.silence_of_definitions(is_silent);
+    Listener { trunk, sort: Sort::Networks, ear, silence: &silence }.listen(start, take).await;
 }
 
 /// Who listens to one sort of objects.
-struct Listener {
+struct Listener<'a> {
     trunk: Arc<Trunk>,
     sort: Sort,
     ear: Sender<News>,
+    /// Told when nothing is heard for longer than it takes to connect anew, and when something is heard again.
+    silence: &'a (dyn Fn(bool) + Sync),
 }
 
-impl Listener {
+impl Listener<'_> {
     /// Takes what comes, and begins anew where the way to the server is another by now.
     async fn listen<T, S>(&self, start: impl Fn(Client) -> S, take: impl Fn(Event<T>) -> Option<News>)
     where
@@ -146,24 +151,26 @@ impl Listener {
         take: impl Fn(Event<T>) -> Option<News>,
     ) {
         let mut events = pin!(events);
-        let mut silent = false;
+        let mut failures = 0_u32;
         while let Some(event) = events.next().await {
             let news = match event {
                 Ok(event) => {
-                    silent = false;
+                    failures = 0;
+                    (self.silence)(false);
                     take(event)
                 }
-                // Once for each time of silence.
-                Err(_) if silent => None,
                 Err(cause) => {
-                    silent = true;
-                    Some(News::Trouble(self.sort, unheard(self.sort, wire.server(), &cause)))
+                    failures = failures.saturating_add(1);
+                    (self.silence)(failures > 1);
+                    // Once for each time of silence.
+                    (failures == 1)
+                        .then(|| News::Trouble(self.sort, unheard(self.sort, wire.server(), &cause)))
                 }
             };
             if let Some(news) = news {
                 self.tell(news).await;
             }
-            if silent && !self.trunk.is_now(wire) {
+            if failures > 0 && !self.trunk.is_now(wire) {
                 return;
             }
         }

@@ -2,6 +2,7 @@
 //! of them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::pod::{
@@ -14,6 +15,9 @@ const OF_PODS: [&str; 4] = [NETWORKS, NETWORK_STATUS, DEFAULT_NETWORK, CONFIG_SO
 const OF_DEFINITIONS: [&str; 1] = [RESOURCE_NAME];
 /// Most objects of one sort that are kept; what is not kept is asked for when it is needed.
 const MOST: usize = 1 << 14;
+/// Most bytes of texts that are kept of one object, and of all of one sort. Who may make network definitions is not to
+/// decide how much memory every node needs.
+const MOST_BYTES: (usize, usize) = (64 << 10, 8 << 20);
 
 /// What was told so far.
 ///
@@ -23,10 +27,17 @@ const MOST: usize = 1 << 14;
 pub struct Watched {
     pods: Mutex<Store<Pod>>,
     definitions: Mutex<Store<Definition>>,
+    /// Whether nothing is heard of them: what is known may be old.
+    silent_pods: AtomicBool,
+    silent_definitions: AtomicBool,
 }
 
 /// Objects by namespace and name.
-type Objects<T> = BTreeMap<(String, String), T>;
+#[derive(Debug)]
+struct Objects<T> {
+    all: BTreeMap<(String, String), T>,
+    bytes: usize,
+}
 
 /// Objects of one sort.
 #[derive(Debug)]
@@ -34,11 +45,36 @@ struct Store<T> {
     known: Objects<T>,
     /// What came of a new list so far.
     coming: Option<Objects<T>>,
+    /// Pods that the list tells something new of.
+    news: Vec<PodName>,
+}
+
+impl<T> Default for Objects<T> {
+    fn default() -> Self {
+        Self { all: BTreeMap::new(), bytes: 0 }
+    }
 }
 
 impl<T> Default for Store<T> {
     fn default() -> Self {
-        Self { known: BTreeMap::new(), coming: None }
+        Self { known: Objects::default(), coming: None, news: Vec::new() }
+    }
+}
+
+/// How much memory an object takes, more or less.
+trait Weight {
+    fn bytes(&self) -> usize;
+}
+
+impl Weight for Pod {
+    fn bytes(&self) -> usize {
+        self.annotations.values().map(String::len).sum()
+    }
+}
+
+impl Weight for Definition {
+    fn bytes(&self) -> usize {
+        self.config.len() + self.annotations.values().map(String::len).sum::<usize>()
     }
 }
 
@@ -57,25 +93,43 @@ impl Watched {
     /// The pod of this name, if it is the one of this UID.
     pub fn pod(&self, name: &PodName) -> Option<Pod> {
         let store = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        let pod = store.known.get(&(name.namespace.clone(), name.name.clone()))?;
+        let pod = store.known.all.get(&(name.namespace.clone(), name.name.clone()))?;
         (name.uid.is_none() || name.uid == pod.name.uid || pod.is_static()).then(|| pod.clone())
     }
 
     /// The network definition of this name.
     pub(super) fn definition(&self, namespace: &str, name: &str) -> Option<Definition> {
         let store = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
-        store.known.get(&(namespace.to_owned(), name.to_owned())).cloned()
+        store.known.all.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// Whether what is known of pods may be old, because nothing is heard of them.
+    pub(super) fn is_silent_of_pods(&self) -> bool {
+        self.silent_pods.load(Ordering::Relaxed)
+    }
+
+    /// Whether what is known of network definitions may be old.
+    pub(super) fn is_silent_of_definitions(&self) -> bool {
+        self.silent_definitions.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn silence_of_pods(&self, is_silent: bool) {
+        self.silent_pods.store(is_silent, Ordering::Relaxed);
+    }
+
+    pub(super) fn silence_of_definitions(&self, is_silent: bool) {
+        self.silent_definitions.store(is_silent, Ordering::Relaxed);
     }
 
     /// How many pods and how many network definitions are known.
     pub fn count(&self) -> (usize, usize) {
         let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
         let definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
-        (pods.known.len(), definitions.known.len())
+        (pods.known.all.len(), definitions.known.all.len())
     }
 
-    /// Takes up a pod. Answers with its name if what it selects is not what was known, or is told for the first time by
-    /// a list: it may have changed while nobody listened.
+    /// Takes up a pod. Answers with its name if what it selects is not what was known. What a list tells is told when it
+    /// is complete: a pod that is told for the first time by one may have changed while nobody listened.
     pub(super) fn take_pod(&self, mut pod: Pod, turn: Turn) -> Option<PodName> {
         keep(&mut pod.annotations, &OF_PODS);
         let mut store = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,14 +138,18 @@ impl Watched {
             before.name.uid == pod.name.uid
                 && before.annotations.get(NETWORKS) == pod.annotations.get(NETWORKS)
         };
-        let is_news = match (store.known.get(&key), turn) {
+        let is_news = match (store.known.all.get(&key), turn) {
             (_, Turn::Gone) => false,
             (Some(before), Turn::Listed | Turn::Changed) => !same(before),
             (None, turn) => turn == Turn::Listed,
         };
         let news = is_news.then(|| pod.name.clone());
         store.take(key, pod, turn);
-        news
+        if turn != Turn::Listed {
+            return news;
+        }
+        store.news.extend(news);
+        None
     }
 
     pub(super) fn take_definition(&self, mut definition: Definition, turn: Turn) {
@@ -100,9 +158,11 @@ impl Watched {
         self.definitions.lock().unwrap_or_else(PoisonError::into_inner).take(key, definition, turn);
     }
 
-    /// A list of all pods begins (`false`) or is complete.
-    pub(super) fn list_of_pods(&self, complete: bool) {
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner).list(complete);
+    /// A list of all pods begins (`false`) or is complete. Answers with the pods that it tells something new of.
+    pub(super) fn list_of_pods(&self, complete: bool) -> Vec<PodName> {
+        let mut store = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        store.list(complete);
+        std::mem::take(&mut store.news)
     }
 
     /// A list of all network definitions begins (`false`) or is complete.
@@ -111,10 +171,28 @@ impl Watched {
     }
 }
 
-impl<T> Store<T> {
+impl<T: Weight> Objects<T> {
+    fn remove(&mut self, key: &(String, String)) {
+        if let Some(old) = self.all.remove(key) {
+            self.bytes = self.bytes.saturating_sub(old.bytes());
+        }
+    }
+
+    /// Keeps an object, if there is room for it.
+    fn put(&mut self, key: (String, String), object: T) {
+        self.remove(&key);
+        let (bytes, (one, all)) = (object.bytes(), MOST_BYTES);
+        if self.all.len() < MOST && bytes <= one && self.bytes + bytes <= all {
+            self.bytes += bytes;
+            self.all.insert(key, object);
+        }
+    }
+}
+
+impl<T: Weight> Store<T> {
     fn list(&mut self, complete: bool) {
         match complete {
-            false => self.coming = Some(BTreeMap::new()),
+            false => self.coming = Some(Objects::default()),
             true => self.known = self.coming.take().unwrap_or_default(),
         }
     }
@@ -124,10 +202,9 @@ impl<T> Store<T> {
             (Turn::Listed, Some(coming)) => coming,
             (Turn::Listed | Turn::Changed | Turn::Gone, _) => &mut self.known,
         };
-        if turn == Turn::Gone || (objects.len() >= MOST && !objects.contains_key(&key)) {
-            objects.remove(&key);
-        } else {
-            objects.insert(key, object);
+        match turn {
+            Turn::Gone => objects.remove(&key),
+            Turn::Listed | Turn::Changed => objects.put(key, object),
         }
     }
 }
@@ -182,10 +259,11 @@ mod tests {
         watched.take_pod(pod("p", "u", "a"), Turn::Changed);
 
         watched.list_of_pods(false);
-        assert_eq!(watched.take_pod(pod("p", "u", "a"), Turn::Listed), None, "it was known, and is the same");
-        assert!(watched.take_pod(pod("new", "n", "a"), Turn::Listed).is_some());
+        watched.take_pod(pod("p", "u", "a"), Turn::Listed);
+        watched.take_pod(pod("new", "n", "a"), Turn::Listed);
         assert_eq!(watched.count().0, 2, "the old ones, until the list is complete");
-        watched.list_of_pods(true);
+        let news: Vec<String> = watched.list_of_pods(true).into_iter().map(|pod| pod.name).collect();
+        assert_eq!(news, ["new"], "the other was known, and is the same");
 
         let gone = PodName { name: "gone-since".into(), ..named(None) };
         assert_eq!((watched.count().0, watched.pod(&gone)), (2, None));
@@ -204,5 +282,25 @@ mod tests {
 
         assert_eq!(watched.count().1, MOST);
         assert_eq!(watched.definition("ns", &format!("n{MOST}")), None);
+    }
+
+    #[test]
+    fn big_definitions_do_not_fill_the_memory() {
+        let watched = Watched::default();
+        let definition = |n: usize, bytes: usize| Definition {
+            namespace: "ns".into(),
+            name: format!("n{n}"),
+            config: "x".repeat(bytes),
+            annotations: BTreeMap::new(),
+        };
+
+        watched.take_definition(definition(0, 100), Turn::Changed);
+        watched.take_definition(definition(0, MOST_BYTES.0 + 1), Turn::Changed);
+        assert_eq!(watched.definition("ns", "n0"), None, "not the new one, and not the old one in its place");
+        (0..200).for_each(|n| watched.take_definition(definition(n, MOST_BYTES.0), Turn::Changed));
+        assert_eq!(watched.count().1, MOST_BYTES.1 / MOST_BYTES.0);
+        (0..200).for_each(|n| watched.take_definition(definition(n, 0), Turn::Gone));
+        watched.take_definition(definition(300, MOST_BYTES.0), Turn::Changed);
+        assert_eq!(watched.count().1, 1, "there is room again");
     }
 }

@@ -132,6 +132,7 @@ struct Keys {
     #[serde(default)]
     overridenetworkname: bool,
     daemonsocketdir: Option<PathBuf>,
+    chrootdir: Option<PathBuf>,
     readinessindicatorfile: Option<PathBuf>,
     #[serde(default)]
     cleanupconfigonexit: bool,
@@ -168,7 +169,12 @@ impl Installation {
         let bin_dir = match keys.cnibindir {
             Some(dir) if dir.as_os_str().is_empty() => None,
             Some(dir) => Some(absolute("cniBinDir", dir)?),
-            None => Some(path("binDir", keys.bindir)?.unwrap_or_else(|| BIN_DIR.into())),
+            // Where plugins are found beneath another root, the runtime finds them there, too.
+            None => {
+                let dir = path("binDir", keys.bindir)?.unwrap_or_else(|| BIN_DIR.into());
+                let root = path("chrootDir", keys.chrootdir)?.unwrap_or_else(|| "/".into());
+                Some(root.join(dir.strip_prefix("/").unwrap_or(&dir)))
+            }
         };
         let version = keys.cniversion.filter(|version| !version.is_empty());
         let mut template = object.clone();
@@ -286,6 +292,15 @@ mod tests {
         assert_eq!((read.program, read.cleanup), (Program::ManifoldShim, false));
         assert_eq!(read.bin_dir, Some(BIN_DIR.into()));
         assert_eq!(read.name, Name::Given("manifold".parse().unwrap()));
+    }
+
+    #[test]
+    fn programs_go_where_the_node_has_its_plugins() {
+        let bin_dir = |text: &str| read(text).unwrap().bin_dir;
+        assert_eq!(bin_dir(r#"{"chrootDir":"/hostroot"}"#), Some("/hostroot/opt/cni/bin".into()));
+        let both = r#"{"chrootDir":"/hostroot","binDir":"/bin","cniBinDir":"/host/opt/cni/bin"}"#;
+        assert_eq!(bin_dir(both), Some("/host/opt/cni/bin".into()));
+        assert_eq!(bin_dir(r#"{"chrootDir":"/hostroot","cniBinDir":""}"#), None);
     }
 
     #[test]
