@@ -14,6 +14,9 @@ use crate::scene::{self, Scene};
 const NETWORKS: usize = 1000;
 /// Pods of the node.
 pub(crate) const PODS: usize = 250;
+/// What the daemon, its plugins and what the kernel needs for the pods' links may use together, in MiB: of 250 pods with
+/// three links each the kernel alone has some 16.
+const LIMIT: u64 = 64;
 /// Pods that are attached at a time.
 const LOT: usize = 50;
 
@@ -32,7 +35,7 @@ pub(crate) fn run(count: usize) {
         server.put_pod(&format!("shop/pod-{n}"), &format!("uid-{n}"), &annotations);
     }
     let more = json!({"kubeconfig": server.kubeconfig(), "nodeName": "node"});
-    let node = Node::on(scene, &more);
+    let node = Node::on(scene, LIMIT, &more);
     while server.watches() < 2 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
@@ -58,11 +61,13 @@ pub(crate) fn run(count: usize) {
         let asked = server.asked().split_off(before);
         let count_of = |method: &str| asked.iter().filter(|line| line.starts_with(method)).count();
         println!(
-            "{verb} of {count} pods, {LOT} at a time: {took:.1} s, {:.1} ms a pod; asked: {} GET, {} PATCH, {} POST; daemon {} kB resident",
+            "{verb} of {count} pods, {LOT} at a time: {took:.1} s, {:.1} ms a pod; asked: {} GET, {} PATCH, {} POST; \
+             peak with plugins and kernel {:.1} MiB of {LIMIT}; daemon {} kB resident",
             took * 1000.0 / count as f64,
             count_of("GET"),
             count_of("PATCH"),
             count_of("POST"),
+            node.cage.peak() as f64 / f64::from(1 << 20),
             node.resident(),
         );
     }

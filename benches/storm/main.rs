@@ -55,7 +55,7 @@ fn main() {
     if words.iter().any(|word| word == "cluster") {
         return cluster::run(number.unwrap_or(cluster::PODS));
     }
-    let node = Node::on(Scene::new(), &json!({}));
+    let node = Node::on(Scene::new(), LIMIT, &json!({}));
     if words.iter().any(|word| word == "soak") {
         node.soak(number.unwrap_or(10_000));
     } else {
@@ -65,14 +65,14 @@ fn main() {
 }
 
 impl Node {
-    /// A daemon with these keys beside what it needs.
-    fn on(scene: Scene, more: &Value) -> Self {
+    /// A daemon with these keys beside what it needs, and so many MiB.
+    fn on(scene: Scene, limit: u64, more: &Value) -> Self {
         let config = scene.path("daemon.json");
         let mut text = json!({"socketDir": scene.path("run"), "stateDir": scene.path("state"), "cniDir": scene.path("cache"),
             "binDir": PLUGINS, "housekeepingSeconds": 5});
         text.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         std::fs::write(&config, text.to_string()).unwrap();
-        let cage = Cage::new(LIMIT << 20);
+        let cage = Cage::new(limit << 20);
         let daemon =
             cage.start(&[env!("CARGO_BIN_EXE_manifold"), "daemon", "--config", config.to_str().unwrap()]);
         while UnixStream::connect(scene.path("run/multus.sock")).is_err() {
