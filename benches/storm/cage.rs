@@ -31,6 +31,8 @@ impl Cage {
         let script = "echo $$ >\"$0/cgroup.procs\" && exec \"$@\"";
         let mut command = Command::new("sh");
         command.args(["-c", script]).arg(&self.folder).args(words).env_remove("CNI_COMMAND");
+        // As deployments/manifold-daemon.yaml has it.
+        command.env("MALLOC_ARENA_MAX", "2");
         command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
