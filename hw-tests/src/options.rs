@@ -116,7 +116,9 @@ impl Options {
 /// This program lies in no build folder.
 pub(crate) fn target() -> Outcome<PathBuf> {
     let built = built()?;
-    let is_cargos = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
+    // Cargo tags the folder only if it has made it itself.
+    let is_cargos =
+        |folder: &&Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|name| folder.join(name).is_file());
     let outermost = built.ancestors().filter(is_cargos).last();
     outermost.map(Path::to_path_buf).ok_or_else(|| Trouble::new("this program lies in no build folder"))
 }
