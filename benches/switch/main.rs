@@ -58,7 +58,8 @@ fn main() {
     let stage = Rc::new(Stage { scene, switch, pod });
     for others in [0, CROWD] {
         stage.crowd(others);
-        let times = race(rounds, vec![Stage::tools(&stage), Stage::manifold(&stage)]);
+        let times =
+            race(rounds, vec![Stage::tools(&stage), Stage::one_tool(&stage), Stage::manifold(&stage)]);
         let title = |verb: &str| format!("{verb} of one port, {others} others on the bridge");
         table::print(&title("ADD"), &times.adds(), &[0]);
         table::print(&title("DEL"), &times.dels(), &[0]);
@@ -103,6 +104,20 @@ impl Stage {
             deleting.switch.vsctl("del-port br0 tools");
         };
         Contender { name: "ovs-vsctl, 4 for ADD, 2 for DEL".into(), add: Box::new(add), del: Box::new(del) }
+    }
+
+    /// One program that makes the same port, with all that is set: what is left is mostly the switch.
+    fn one_tool(stage: &Rc<Self>) -> Contender {
+        let (adding, deleting) = (Rc::clone(stage), Rc::clone(stage));
+        let path = stage.scene.path("one.sock").display().to_string();
+        let add = move || {
+            adding.switch.vsctl(&format!(
+                "add-port br0 one tag=100 external_ids:owner=one -- set Interface one type=dpdkvhostuserclient \
+                 options:vhost-server-path={path}"
+            ));
+        };
+        let del = move || drop(deleting.switch.vsctl("del-port br0 one"));
+        Contender { name: "ovs-vsctl, 1 for each".into(), add: Box::new(add), del: Box::new(del) }
     }
 
     fn manifold(stage: &Rc<Self>) -> Contender {
