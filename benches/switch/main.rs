@@ -54,6 +54,8 @@ fn main() {
     println!("* {}", version());
     let scene = Scene::new();
     let switch = Switch::start(&scene.path("ovs"));
+    // As switches are run: its polling thread does not sleep, and takes up changes at once.
+    switch.vsctl("set Open_vSwitch . other_config:pmd-maxsleep=0");
     let pod = scene.node.pod().unwrap();
     let stage = Rc::new(Stage { scene, switch, pod });
     for others in [0, CROWD] {
