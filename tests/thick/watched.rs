@@ -88,6 +88,27 @@ fn changes_are_heard_through_ended_watches_expired_versions_and_refusals() {
 }
 
 #[test]
+fn while_nothing_is_heard_calls_ask_for_what_may_be_old() {
+    let cluster = Cluster::selecting("red");
+    let _daemon = cluster.stage.daemon();
+    cluster.await_watches();
+    assert_eq!(cluster.address(), "10.77.3.2/24");
+    // The account may not list and watch any more.
+    for _ in 0..100 {
+        cluster.server.let_go_wrong(Method::GET, "v1/network-attachment-definitions", Mishap::Code(403));
+    }
+    cluster.server.forget();
+    cluster.server.end_watches();
+    let network = cluster.stage.scene.macvlan("red", 9);
+    cluster.server.put_definition("ns/red", &network.to_string(), &json!({}));
+
+    cluster.stage.await_that("that the new network is attached", || cluster.address() == "10.77.9.2/24");
+
+    let asked = "GET /apis/k8s.cni.cncf.io/v1/namespaces/ns/network-attachment-definitions/red";
+    assert!(cluster.reads().iter().all(|read| read == asked) && !cluster.reads().is_empty());
+}
+
+#[test]
 fn a_network_that_was_removed_is_not_attached_any_more() {
     let cluster = Cluster::selecting("red");
     let _daemon = cluster.stage.daemon();

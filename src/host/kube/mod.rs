@@ -35,8 +35,8 @@ pub use petition::{Petition, is_refused};
 pub use refusals::Refusals;
 pub use tried::{Ended, Teller, Tried};
 pub use trunk::{Source, Trunk};
-pub use watch::{News, Sort, networks as watch_networks, pods as watch_pods};
-pub use watched::Watched;
+pub use watch::{News, networks as watch_networks, pods as watch_pods};
+pub use watched::{Sort, Watched};
 
 use crate::engine::ports::Cluster;
 use crate::model::FaultKind;
@@ -131,11 +131,21 @@ impl KubeCluster {
         Self { line, pods, definitions, placed, watched: None }
     }
 
-    /// The pod, as a process that keeps listening was told of it.
-    fn told_pod(&self, name: &PodName) -> Option<Pod> {
-        let pod = self.watched.as_ref().filter(|watched| !watched.is_silent_of_pods())?.pod(name)?;
-        remember(&self.pods, &name.namespace, &name.name, Some(pod.clone()));
-        Some(pod)
+    /// What is known without asking, if it is what the server would say; else what it says. What is old is better than
+    /// nothing, where nobody answers.
+    fn told_or_asked<T>(
+        &self,
+        sort: Sort,
+        told: Option<T>,
+        ask: impl FnOnce() -> Outcome<Option<T>>,
+    ) -> Outcome<Option<T>> {
+        if told.is_some() && self.watched.as_ref().is_some_and(|watched| !watched.is_old(sort)) {
+            return Ok(told);
+        }
+        match (ask(), told) {
+            (Err(fault), Some(told)) if fault.kind() == FaultKind::TimedOut => Ok(Some(told)),
+            (asked, _) => asked,
+        }
     }
 
     /// The same cluster; each try of a request is told.
@@ -222,10 +232,12 @@ impl Cluster for KubeCluster {
     fn pod(&self, name: &PodName) -> Outcome<Option<Pod>> {
         let pod = match recall(&self.pods, &name.namespace, &name.name) {
             Some(known) => known,
-            None => match self.told_pod(name) {
-                Some(pod) => Some(pod),
-                None => self.live_pod(name)?,
-            },
+            None => {
+                let told = self.watched.as_ref().and_then(|watched| watched.pod(name));
+                let pod = self.told_or_asked(Sort::Pods, told, || self.live_pod(name))?;
+                remember(&self.pods, &name.namespace, &name.name, pod.clone());
+                pod
+            }
         };
         match pod {
             Some(pod) if !Self::is_named(name, &pod) => Err(another_uid(name, &pod)),
@@ -237,22 +249,15 @@ impl Cluster for KubeCluster {
         if let Some(known) = recall(&self.definitions, namespace, name) {
             return Ok(known);
         }
-        let told = self.watched.as_ref().and_then(|watched| watched.definition(namespace, name));
-        let is_old = self.watched.as_ref().is_some_and(|watched| watched.is_silent_of_definitions());
-        if told.is_some() && !is_old {
-            return Ok(told);
-        }
         let act = format!("get network definition {:?}", format!("{namespace}/{name}"));
         let kind = "network-attachment-definitions";
         let (space, object) = (segment("namespace", namespace)?, segment("network definition", name)?);
         let ask = Ask::get(act, format!("/apis/k8s.cni.cncf.io/v1/namespaces/{space}/{kind}/{object}"));
         let decode =
             |answer: Answer| Ok(objects::definition(self.line.decode(&ask, &answer)?, namespace, name));
-        let definition = match (self.line.found(&ask), told) {
-            // What was known is better than nothing.
-            (Err(fault), Some(told)) if fault.kind() == FaultKind::TimedOut => Some(told),
-            (found, _) => found?.map(decode).transpose()?,
-        };
+        let told = self.watched.as_ref().and_then(|watched| watched.definition(namespace, name));
+        let definition =
+            self.told_or_asked(Sort::Networks, told, || self.line.found(&ask)?.map(decode).transpose())?;
         remember(&self.definitions, namespace, name, definition.clone());
         Ok(definition)
     }

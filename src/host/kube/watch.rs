@@ -17,7 +17,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::line::Wire;
 use super::trunk::Trunk;
-use super::watched::{Turn, Watched};
+use super::watched::{Sort, Turn, Watched};
 use crate::model::FaultKind;
 use crate::model::fault::Fault;
 use crate::model::pod::{Definition, Pod, PodName};
@@ -28,15 +28,6 @@ const PAGE: u32 = 200;
 const PAGE_OF_DEFINITIONS: u32 = 10;
 /// The pause before what says how to reach the API server is read again.
 const PAUSE: Duration = Duration::from_secs(5);
-
-/// What is listened to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Sort {
-    /// The pods of this node.
-    Pods,
-    /// The network definitions.
-    Networks,
-}
 
 /// What whoever started listening is told.
 #[derive(Debug)]
@@ -69,8 +60,7 @@ pub async fn pods(trunk: Arc<Trunk>, node: String, watched: Arc<Watched>, ear: S
     };
     let start =
         |client: Client| watcher::watcher(Api::<PartialObjectMeta<v1::Pod>>::all(client), config.clone());
-    let silence = |is_silent| watched.silence_of_pods(is_silent);
-    Listener { trunk, sort: Sort::Pods, ear, silence: &silence }.listen(start, take).await;
+    Listener { trunk, sort: Sort::Pods, watched: &watched, ear }.listen(start, take).await;
 }
 
 /// Listens to the network definitions, for as long as anybody cares to hear.
@@ -102,17 +92,15 @@ pub async fn networks(trunk: Arc<Trunk>, watched: Arc<Watched>, ear: Sender<News
     let config = watcher::Config::default().page_size(PAGE_OF_DEFINITIONS);
     let start =
         |client: Client| watcher::watcher(Api::<DynamicObject>::all_with(client, &kind), config.clone());
-    let silence = |is_silent| watched.silence_of_definitions(is_silent);
-    Listener { trunk, sort: Sort::Networks, ear, silence: &silence }.listen(start, take).await;
+    Listener { trunk, sort: Sort::Networks, watched: &watched, ear }.listen(start, take).await;
 }
 
 /// Who listens to one sort of objects.
 struct Listener<'a> {
     trunk: Arc<Trunk>,
     sort: Sort,
+    watched: &'a Watched,
     ear: Sender<News>,
-    /// Told when nothing is heard for longer than it takes to connect anew, and when something is heard again.
-    silence: &'a (dyn Fn(bool) + Sync),
 }
 
 impl Listener<'_> {
@@ -156,12 +144,13 @@ impl Listener<'_> {
             let news = match event {
                 Ok(event) => {
                     failures = 0;
-                    (self.silence)(false);
+                    self.watched.is_heard(self.sort, true);
                     take(event)
                 }
                 Err(cause) => {
                     failures = failures.saturating_add(1);
-                    (self.silence)(failures > 1);
+                    // One failure is a connection that has to be made anew.
+                    self.watched.is_heard(self.sort, failures == 1);
                     // Once for each time of silence.
                     (failures == 1)
                         .then(|| News::Trouble(self.sort, unheard(self.sort, wire.server(), &cause)))

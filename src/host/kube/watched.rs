@@ -19,6 +19,15 @@ const MOST: usize = 1 << 14;
 /// decide how much memory every node needs.
 const MOST_BYTES: (usize, usize) = (64 << 10, 8 << 20);
 
+/// What is listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sort {
+    /// The pods of this node.
+    Pods,
+    /// The network definitions.
+    Networks,
+}
+
 /// What was told so far.
 ///
 /// # Guarantees
@@ -103,22 +112,21 @@ impl Watched {
         store.known.all.get(&(namespace.to_owned(), name.to_owned())).cloned()
     }
 
-    /// Whether what is known of pods may be old, because nothing is heard of them.
-    pub(super) fn is_silent_of_pods(&self) -> bool {
-        self.silent_pods.load(Ordering::Relaxed)
+    /// Whether what is known of a sort may be old, because nothing is heard.
+    pub(super) fn is_old(&self, sort: Sort) -> bool {
+        self.silent(sort).load(Ordering::Relaxed)
     }
 
-    /// Whether what is known of network definitions may be old.
-    pub(super) fn is_silent_of_definitions(&self) -> bool {
-        self.silent_definitions.load(Ordering::Relaxed)
+    /// Notes whether anything is heard of a sort.
+    pub(super) fn is_heard(&self, sort: Sort, heard: bool) {
+        self.silent(sort).store(!heard, Ordering::Relaxed);
     }
 
-    pub(super) fn silence_of_pods(&self, is_silent: bool) {
-        self.silent_pods.store(is_silent, Ordering::Relaxed);
-    }
-
-    pub(super) fn silence_of_definitions(&self, is_silent: bool) {
-        self.silent_definitions.store(is_silent, Ordering::Relaxed);
+    fn silent(&self, sort: Sort) -> &AtomicBool {
+        match sort {
+            Sort::Pods => &self.silent_pods,
+            Sort::Networks => &self.silent_definitions,
+        }
     }
 
     /// How many pods and how many network definitions are known.
