@@ -1,6 +1,6 @@
 //! Connections to sockets of this node whose every wait has an end.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -15,6 +15,9 @@ use crate::model::fault::Fault;
 
 /// How soon a full queue of connections is tried again, in milliseconds.
 const BACKLOG: u8 = 5;
+
+/// Most bytes read at a time.
+const PIECE: usize = 64 << 10;
 
 /// When a wait ends.
 #[derive(Debug, Clone, Copy)]
@@ -60,4 +63,25 @@ pub(super) fn dial(place: &Path, deadline: Deadline) -> io::Result<UnixStream> {
     let stream = UnixStream::from(socket);
     stream.set_nonblocking(false)?;
     Ok(stream)
+}
+
+/// Reads what comes next, behind what is there; it waits for something to come.
+///
+/// # Errors
+/// [`ErrorKind::TimedOut`] or [`ErrorKind::WouldBlock`]: nothing came in time. [`ErrorKind::UnexpectedEof`]: the other
+/// end is closed.
+pub(super) fn read_more(stream: &mut UnixStream, unread: &mut Vec<u8>, deadline: Deadline) -> io::Result<()> {
+    let mut piece = [0; PIECE];
+    loop {
+        stream.set_read_timeout(Some(deadline.left().ok_or(ErrorKind::TimedOut)?))?;
+        match stream.read(&mut piece) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                unread.extend_from_slice(piece.get(..count).unwrap_or_default());
+                return Ok(());
+            }
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause),
+        }
+    }
 }

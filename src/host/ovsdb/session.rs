@@ -1,6 +1,6 @@
 //! A connection to a database: requests out, replies and notices in (RFC 7047, section 4), each wait with an end.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,14 +9,12 @@ use serde_json::{Value, json};
 
 use super::reply::{self, Transacted};
 use super::scan::Scanner;
-use crate::host::stream::{Deadline, dial};
+use crate::host::stream::{Deadline, dial, read_more};
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 
 /// Longest message read, in bytes.
 const MAX_MESSAGE: usize = 32 << 20;
-/// Most bytes read at once.
-const READ: usize = 64 << 10;
 /// The database of a switch.
 const DATABASE: &str = "Open_vSwitch";
 
@@ -202,7 +200,6 @@ impl Session {
 
     /// The next message.
     fn message(&mut self, deadline: Deadline) -> Outcome<Value> {
-        let mut piece = [0; READ];
         loop {
             if let Some(end) = self.scanner.end(&self.unread) {
                 let rest = self.unread.split_off(end);
@@ -213,14 +210,8 @@ impl Session {
                 self.lost = true;
                 return Err(self.garbled());
             }
-            let left = deadline.left().ok_or_else(|| self.silent(deadline))?;
-            let read = self.stream.set_read_timeout(Some(left)).and_then(|()| self.stream.read(&mut piece));
-            match read {
-                Ok(0) => return Err(self.broken(ErrorKind::UnexpectedEof.into(), deadline)),
-                Ok(count) => self.unread.extend_from_slice(piece.get(..count).unwrap_or_default()),
-                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
-                Err(cause) => return Err(self.broken(cause, deadline)),
-            }
+            let more = read_more(&mut self.stream, &mut self.unread, deadline);
+            more.map_err(|cause| self.broken(cause, deadline))?;
         }
     }
 

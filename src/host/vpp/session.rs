@@ -1,6 +1,6 @@
 //! A connection to VPP's API: requests out, replies in, each wait with an end and each message with a limit.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,12 +8,10 @@ use std::time::Duration;
 use super::message::{self, Message};
 use super::table::Table;
 use super::wire::{self, HEADER, MAX_MESSAGE, Reader, Writer};
-use crate::host::stream::{Deadline, dial};
+use crate::host::stream::{Deadline, dial, read_more};
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 
-/// Most bytes read at once.
-const READ: usize = 64 << 10;
 /// Most entries of a list: more than a VPP has interfaces.
 const MAX_LIST: usize = 1 << 17;
 /// What VPP shows us as among its clients.
@@ -213,7 +211,6 @@ impl Session {
 
     /// The next message's bytes.
     fn frame(&mut self, deadline: Deadline) -> Outcome<Vec<u8>> {
-        let mut piece = [0; READ];
         loop {
             let length = wire::length(&self.unread);
             if length.is_some_and(|length| length > MAX_MESSAGE) {
@@ -225,14 +222,8 @@ impl Session {
                 let mut whole = std::mem::replace(&mut self.unread, rest);
                 return Ok(whole.split_off(HEADER));
             }
-            let left = deadline.left().ok_or_else(|| self.silent(deadline))?;
-            let read = self.stream.set_read_timeout(Some(left)).and_then(|()| self.stream.read(&mut piece));
-            match read {
-                Ok(0) => return Err(self.broken(ErrorKind::UnexpectedEof.into(), deadline)),
-                Ok(count) => self.unread.extend_from_slice(piece.get(..count).unwrap_or_default()),
-                Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
-                Err(cause) => return Err(self.broken(cause, deadline)),
-            }
+            let more = read_more(&mut self.stream, &mut self.unread, deadline);
+            more.map_err(|cause| self.broken(cause, deadline))?;
         }
     }
 
