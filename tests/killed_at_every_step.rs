@@ -18,9 +18,10 @@
 mod common;
 #[path = "common/scene.rs"]
 mod scene;
+#[path = "common/strace.rs"]
+mod strace;
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
 use common::Pod;
@@ -28,30 +29,12 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use scene::{Call, Scene};
 use serde_json::{Value, json};
+use strace::CHANGES;
 
-/// The system calls that change something outside the process.
-const CHANGES: [&str; 20] = [
-    "clone",
-    "clone3",
-    "ftruncate",
-    "link",
-    "linkat",
-    "mkdir",
-    "mkdirat",
-    "openat",
-    "rename",
-    "renameat",
-    "renameat2",
-    "rmdir",
-    "sendmsg",
-    "sendto",
-    "symlink",
-    "symlinkat",
-    "unlink",
-    "unlinkat",
-    "vfork",
-    "write",
-];
+/// Waits for what a killed program had started.
+fn wait_for_all() {
+    while waitpid(Pid::from_raw(-1), None).is_ok() {}
+}
 
 /// Whoever waits for any child must be the only one who has some.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -83,42 +66,26 @@ impl Stage {
         Self { scene, pod, conf, _alone: alone }
     }
 
-    /// Calls the program under strace with these words; whether it succeeded, and what strace wrote.
-    fn traced(&self, verb: &str, words: &[String]) -> (bool, String) {
-        let call = Call { verb, container: "pod-1", ifname: "eth0", netns: self.pod.path().as_str() };
-        let log = self.scene.path("strace");
-        let plain = self.scene.command(env!("CARGO_BIN_EXE_manifold"), &call);
-        let mut command = Command::new("strace");
-        command.envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?))));
-        command.arg("-o").arg(&log).args(words).arg(env!("CARGO_BIN_EXE_manifold"));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let output = scene::feed(command, self.conf.to_string().as_bytes());
-        while waitpid(Pid::from_raw(-1), None).is_ok() {}
-        (output.status.success(), std::fs::read_to_string(log).unwrap())
-    }
-
     /// How often an undisturbed call makes each of the system calls that change something.
     fn count(&self, verb: &str) -> BTreeMap<String, usize> {
-        let (ok, log) = self.traced(verb, &[]);
-        assert!(ok, "{verb}: {log}");
-        let mut counts = BTreeMap::new();
-        for name in
-            log.lines().filter_map(|line| line.split('(').next()).filter(|name| CHANGES.contains(name))
-        {
-            *counts.entry(name.to_owned()).or_insert(0) += 1;
-        }
-        counts
+        let traced = strace::trace(&self.scene, &self.as_call(verb), &self.conf);
+        wait_for_all();
+        let each = CHANGES.map(|name| (name.to_owned(), traced.count(name)));
+        each.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
     /// Kills a call at the n-th system call of this name.
     fn kill(&self, verb: &str, name: &str, n: usize) {
-        let (ok, log) = self.traced(verb, &["-e".into(), format!("inject={name}:signal=KILL:when={n}")]);
-        assert!(!ok && log.contains("killed by SIGKILL"), "{verb} was not killed at {name} {n}");
+        strace::kill(&self.scene, &self.as_call(verb), &self.conf, (name, n));
+        wait_for_all();
+    }
+
+    fn as_call<'a>(&'a self, verb: &'a str) -> Call<'a> {
+        Call { verb, container: "pod-1", ifname: "eth0", netns: self.pod.path().as_str() }
     }
 
     fn call(&self, verb: &str) -> scene::Answer {
-        let netns = self.pod.path().as_str();
-        self.scene.call(&Call { verb, container: "pod-1", ifname: "eth0", netns }, &self.conf)
+        self.scene.call(&self.as_call(verb), &self.conf)
     }
 
     /// Nothing is left. The folders go too, so that every ADD is the first on its node and takes the same steps.

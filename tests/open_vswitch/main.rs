@@ -15,6 +15,8 @@
 mod common;
 #[path = "../common/scene.rs"]
 mod scene;
+#[path = "../common/strace.rs"]
+mod strace;
 
 mod bad_input;
 mod ports;

@@ -18,6 +18,8 @@ mod api_server;
 mod common;
 #[path = "../common/scene.rs"]
 mod scene;
+#[path = "../common/strace.rs"]
+mod strace;
 
 mod client;
 mod cluster;

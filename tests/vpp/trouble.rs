@@ -1,9 +1,8 @@
 //! What goes wrong: VPP ends, is restarted, hangs, refuses; records are lost; Manifold is killed.
 
-use std::process::{Command, Stdio};
-
 use super::stage::Stage;
 use super::*;
+use crate::strace::{self, CHANGES};
 
 #[test]
 fn what_a_restarted_vpp_lost_is_seen_and_taken_down() {
@@ -164,37 +163,6 @@ fn the_status_asks_vpp() {
     assert!(remedy.contains("memif_plugin.so"), "{remedy}");
 }
 
-/// System calls that change something outside the process.
-const CHANGES: [&str; 13] = [
-    "fchmod",
-    "fchownat",
-    "ftruncate",
-    "mkdir",
-    "mkdirat",
-    "openat",
-    "renameat",
-    "rmdir",
-    "sendto",
-    "symlink",
-    "unlink",
-    "unlinkat",
-    "write",
-];
-
-/// Calls the program under strace with these words; whether it succeeded, and what strace wrote.
-fn traced(stage: &Stage, verb: &str, keys: &Value, words: &[String]) -> (bool, String) {
-    let call = Call { verb, container: "pod-1", ifname: "net1", netns: stage.pod.path().as_str() };
-    let log = stage.scene.path("strace");
-    let plain = stage.scene.command(env!("CARGO_BIN_EXE_manifold"), &call);
-    let mut command = Command::new("strace");
-    command.envs(plain.get_envs().filter_map(|(k, v)| Some((k, v?))));
-    command.arg("-o").arg(&log).args(words).arg(env!("CARGO_BIN_EXE_manifold"));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let conf = stage.conf(&stage.network(keys)).to_string();
-    let output = scene::feed(command, conf.as_bytes());
-    (output.status.success(), std::fs::read_to_string(log).unwrap())
-}
-
 #[test]
 fn a_call_killed_at_any_step_leaves_nothing_after_del() {
     for keys in [
@@ -222,18 +190,16 @@ fn killed_everywhere(stage: &Stage, verb: &str, keys: &Value) {
             drop(std::fs::remove_dir_all(stage.scene.path(name)));
         }
     };
+    let call = Call { verb, container: "pod-1", ifname: "net1", netns: stage.pod.path().as_str() };
+    let conf = stage.conf(&stage.network(keys));
     prepare();
-    let (ok, log) = traced(stage, verb, keys, &[]);
-    assert!(ok, "{log}");
+    let traced = strace::trace(&stage.scene, &call, &conf);
     clean("undisturbed");
-    let made = |name: &str| log.lines().filter(|line| line.split('(').next() == Some(name)).count();
-    assert!(made("sendto") >= 5, "VPP was not spoken with: {log}");
+    assert!(traced.count("sendto") >= 5, "VPP was not spoken with: {}", traced.log);
     for name in CHANGES {
-        for n in 1..=made(name) {
+        for n in 1..=traced.count(name) {
             prepare();
-            let kill = ["-e".to_owned(), format!("inject={name}:signal=KILL:when={n}")];
-            let (ok, log) = traced(stage, verb, keys, &kill);
-            assert!(!ok && log.contains("killed by SIGKILL"), "{verb} was not killed at {name} {n}");
+            strace::kill(&stage.scene, &call, &conf, (name, n));
             clean(&format!("{verb} killed at {name} {n}"));
         }
     }
