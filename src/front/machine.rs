@@ -109,6 +109,15 @@ pub(super) fn shared(settings: &DaemonSettings, handle: Handle, ear: Sender<News
     Some(Shared { trunk, watched: Arc::new(Watched::default()), ear })
 }
 
+/// The cluster of a call, for who looks whether it can be asked: no patience is needed for that.
+///
+/// # Errors
+/// A kubeconfig is named and cannot be used.
+pub(super) fn examined(kubeconfig: Option<&Path>) -> Outcome<Option<KubeCluster>> {
+    let budget = Budget { whole: Duration::from_secs(10), one_try: Duration::from_secs(5) };
+    source(kubeconfig).map(|source| KubeCluster::new(&source, budget)).transpose()
+}
+
 /// The cluster, asked with the certificate of this node.
 pub(super) fn certified(certificate: &NodeCertificate) -> Source {
     Source::Certified { kubeconfig: certificate.kubeconfig(), certificate: certificate.file() }

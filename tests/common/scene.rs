@@ -120,6 +120,18 @@ impl Scene {
         command.args(["--bin-dir", PLUGINS]).output().expect("the program runs")
     }
 
+    /// What the doctor says where the runtime has this configuration, by what it looked at; and whether nothing is bad.
+    pub(crate) fn examined(&self, file: &str, conf: &Value) -> (bool, Value) {
+        fs::create_dir_all(self.path("net.d")).expect("a folder");
+        fs::write(self.path("net.d").join(file), conf.to_string()).expect("a file");
+        let conf_dir = self.path("net.d").display().to_string();
+        let output = self.manifold(&["doctor", "-o", "json", "--conf-dir", &conf_dir]);
+        let findings: Vec<Value> = serde_json::from_slice(&output.stdout).expect("findings");
+        let named = |finding: Value| (finding["what"].as_str().expect("a name").to_owned(), finding);
+        let by_name: serde_json::Map<_, _> = findings.into_iter().map(named).collect();
+        (output.status.success(), by_name.into())
+    }
+
     /// The states of a record, the last first.
     pub(crate) fn record(&self, container: &str, ifname: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path(&format!("state/records/{container}/{ifname}.json")));

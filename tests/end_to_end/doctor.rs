@@ -5,24 +5,13 @@ use std::io::{Read, Write};
 
 use super::*;
 
-/// What the doctor says of a stage whose runtime has this configuration, by what it looked at.
-fn examined(stage: &Stage, file: &str, conf: &Value) -> (bool, Value) {
-    fs::create_dir_all(stage.scene.path("net.d")).unwrap();
-    fs::write(stage.scene.path("net.d").join(file), conf.to_string()).unwrap();
-    let conf_dir = stage.scene.path("net.d").display().to_string();
-    let output = stage.scene.manifold(&["doctor", "-o", "json", "--conf-dir", &conf_dir]);
-    let findings: Vec<Value> = serde_json::from_slice(&output.stdout).expect("findings");
-    let by_name = findings.into_iter().map(|finding| (finding["what"].as_str().unwrap().to_owned(), finding));
-    (output.status.success(), by_name.collect::<serde_json::Map<_, _>>().into())
-}
-
 #[test]
 fn on_a_healthy_node_nothing_is_bad_and_nothing_is_touched() {
     let stage = Stage::with_everything();
     assert!(stage.call("ADD").succeeded());
     let before = stage.scene.kept();
 
-    let (ok, found) = examined(&stage, "00-manifold.conf", &stage.conf);
+    let (ok, found) = stage.scene.examined("00-manifold.conf", &stage.conf);
 
     assert!(ok, "{found}");
     for what in ["rights", "configuration", "STATUS", "records", "plugins", "macvlan"] {
@@ -43,7 +32,7 @@ fn a_kind_of_link_that_the_kernel_lacks_is_told() {
         .status
         .success();
 
-    let (_, found) = examined(&stage, "00-manifold.conf", &stage.conf);
+    let (_, found) = stage.scene.examined("00-manifold.conf", &stage.conf);
 
     assert_eq!(found["vlan"]["health"], if has_vlan { "ok" } else { "warning" }, "{found}");
 }
@@ -53,7 +42,7 @@ fn a_default_network_that_cannot_be_made_is_bad_and_says_what_to_do() {
     let mut stage = Stage::with_everything();
     stage.conf["delegates"][0]["master"] = "gone0".into();
 
-    let (ok, found) = examined(&stage, "00-manifold.conf", &stage.conf);
+    let (ok, found) = stage.scene.examined("00-manifold.conf", &stage.conf);
 
     assert!(!ok);
     assert_eq!(found["STATUS"]["health"], "bad");
@@ -64,10 +53,10 @@ fn a_default_network_that_cannot_be_made_is_bad_and_says_what_to_do() {
 #[test]
 fn another_plugin_that_comes_first_is_told() {
     let stage = Stage::with_everything();
-    examined(&stage, "10-manifold.conf", &stage.conf);
+    stage.scene.examined("10-manifold.conf", &stage.conf);
 
     let other = json!({"cniVersion": "1.0.0", "name": "other", "plugins": [{"type": "bridge"}]});
-    let (ok, found) = examined(&stage, "05-other.conflist", &other);
+    let (ok, found) = stage.scene.examined("05-other.conflist", &other);
 
     assert!(ok, "{found}");
     assert_eq!(found["configuration"]["health"], "warning");
@@ -82,7 +71,7 @@ fn a_configuration_in_a_list_is_read_with_the_lists_name_and_version() {
     let version = own.as_object_mut().unwrap().remove("cniVersion").unwrap();
 
     let list = json!({"cniVersion": version, "name": name, "plugins": [own]});
-    let (ok, found) = examined(&stage, "00-manifold.conflist", &list);
+    let (ok, found) = stage.scene.examined("00-manifold.conflist", &list);
 
     assert!(ok, "{found}");
     assert_eq!(found["STATUS"]["health"], "ok", "{found}");
@@ -93,27 +82,28 @@ fn a_shim_without_its_daemon_is_bad() {
     let stage = Stage::with_everything();
     let folder = stage.scene.path("socket");
     fs::create_dir_all(&folder).unwrap();
-    let conf =
-        json!({"cniVersion": "1.0.0", "name": "meta", "type": "manifold-shim", "daemonSocketDir": folder});
+    let conf = json!({"cniVersion": "1.0.0", "name": "meta", "type": "manifold-shim", "daemonSocketDir": folder,
+        "stateDir": stage.scene.path("state")});
 
-    let (ok, found) = examined(&stage, "00-manifold.conf", &conf);
+    let (ok, found) = stage.scene.examined("00-manifold.conf", &conf);
     assert!(!ok);
     assert_eq!(found["daemon"]["health"], "bad", "{found}");
 
     let daemon = std::os::unix::net::UnixListener::bind(folder.join("multus.sock")).unwrap();
     let answers = ["200 OK\r\nContent-Length: 0\r\n\r\n", "503 Unavailable\r\n\r\nno default network", ""];
     let served = std::thread::spawn(move || {
-        for answer in answers {
+        // Each time it is asked whether it is ready, and then for its status.
+        for answer in answers.iter().flat_map(|answer| [answer, answer]) {
             let (mut stream, _) = daemon.accept().unwrap();
             assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
             stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).unwrap();
         }
     });
-    let (ok, found) = examined(&stage, "00-manifold.conf", &conf);
+    let (ok, found) = stage.scene.examined("00-manifold.conf", &conf);
     assert!(ok, "{found}");
     assert_eq!(found["daemon"]["health"], "ok", "{found}");
     for said in ["is not ready (503): no default network", "what came is no HTTP answer"] {
-        let (ok, found) = examined(&stage, "00-manifold.conf", &conf);
+        let (ok, found) = stage.scene.examined("00-manifold.conf", &conf);
         assert!(!ok, "{found}");
         assert!(found["daemon"]["found"].as_str().unwrap().contains(said), "{found}");
     }
@@ -128,7 +118,7 @@ fn what_a_lost_del_left_is_counted() {
     drop(pod);
     let stage = Stage::around(scene, conf);
 
-    let (ok, found) = examined(&stage, "00-manifold.conf", &stage.conf);
+    let (ok, found) = stage.scene.examined("00-manifold.conf", &stage.conf);
 
     assert!(ok, "{found}");
     assert_eq!(found["records"]["health"], "warning", "{found}");

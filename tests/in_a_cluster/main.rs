@@ -16,6 +16,7 @@ mod api_server;
 #[path = "../common/mod.rs"]
 mod common;
 mod devices;
+mod doctor;
 #[path = "../common/kubelet/mod.rs"]
 mod kubelet;
 #[path = "../common/scene.rs"]

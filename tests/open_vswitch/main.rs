@@ -19,6 +19,7 @@ mod scene;
 mod strace;
 
 mod bad_input;
+mod health;
 mod ports;
 mod switch;
 mod traffic;

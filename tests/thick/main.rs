@@ -17,6 +17,7 @@ mod calls;
 mod certified;
 #[path = "../common/mod.rs"]
 mod common;
+mod doctor;
 mod hard_ends;
 #[path = "../common/kubelet/mod.rs"]
 mod kubelet;

@@ -1,8 +1,11 @@
 //! What is in the way of a pod on this node, looked for before a pod finds it.
 
+mod cluster;
 mod conf;
+mod daemon;
 mod node;
 mod records;
+mod switches;
 
 use std::path::Path;
 
@@ -12,7 +15,7 @@ use serde::Serialize;
 use self::conf::Conf;
 use super::context::Context;
 use super::machine::Machine;
-use crate::model::fault::Fault;
+use crate::model::fault::{ErrorReply, Fault};
 use crate::model::settings::Places;
 
 /// How something was found to be.
@@ -46,19 +49,22 @@ pub(super) struct Finding {
 /// where things are if there is none of ours.
 pub(super) fn examine(conf_dir: &Path, fallback: Places) -> Vec<Finding> {
     let conf = Conf::first_of(conf_dir);
-    let places = conf.as_ref().ok().and_then(Conf::places).cloned().unwrap_or(fallback);
+    let ground = conf.as_ref().ok().and_then(Conf::ground);
+    let places = ground.map_or(&fallback, |ground| &ground.places);
     let mut findings = vec![node::rights()];
     match &conf {
         Err(fault) => findings.push(bad("configuration", fault)),
         Ok(conf) => {
-            findings.extend([Some(conf.finding()), conf.status(), conf.daemon()].into_iter().flatten())
+            findings.extend([Some(conf.finding()), conf.daemon(), conf.status()].into_iter().flatten());
+            findings.extend(cluster::look(conf));
         }
     }
-    findings.push(records::look(&Machine::new(&places, &[], &Context::default())));
+    findings.push(records::look(&Machine::new(places, &[], &Context::default())));
     findings.push(node::plugins(&places.bin_dir));
     findings.extend(node::kernel());
     findings.push(node::kubelet(&places.kubelet_dir.join("pod-resources/kubelet.sock")));
     findings.extend([node::virtual_functions(), node::huge_pages()]);
+    findings.extend(switches::look(ground.map(|ground| &ground.switches)));
     findings
 }
 
@@ -96,4 +102,10 @@ fn warning(what: &'static str, found: impl Into<String>, remedy: impl Into<Strin
 fn bad(what: &'static str, fault: &Fault) -> Finding {
     let remedy = fault.advice().map(str::to_owned);
     Finding { what, health: Health::Bad, found: fault.to_string(), remedy }
+}
+
+/// What keeps every pod from its networks, in the words of the error that a runtime is answered.
+fn refused(what: &'static str, reply: ErrorReply) -> Finding {
+    let remedy = Some(reply.details).filter(|details| !details.is_empty());
+    Finding { what, health: Health::Bad, found: reply.msg, remedy }
 }

@@ -201,6 +201,11 @@ impl Line {
         serde_json::from_slice(&answer.body).map_err(|cause| self.act(ask).undecodable(&cause))
     }
 
+    /// The address of the API server.
+    pub(super) fn server(&self) -> &str {
+        self.wire.server()
+    }
+
     /// The fault that an answer stands for.
     pub(super) fn refusal(&self, ask: &Ask, answer: &Answer) -> Fault {
         self.act(ask).refusal(answer)

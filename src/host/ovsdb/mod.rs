@@ -24,6 +24,15 @@ use crate::model::vhost_user::BridgeName;
 use crate::model::{FaultKind, Owner};
 use crate::plan::port::{OvsDatabase, Port, SwitchFacts};
 
+/// What runs behind a database, as ovs-vswitchd told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The version of Open vSwitch.
+    pub version: Option<String>,
+    /// The version of DPDK, where it runs with it.
+    pub dpdk: Option<String>,
+}
+
 /// The switches of one call: a connection to each database, opened when first needed.
 #[derive(Debug, Default)]
 pub struct OpenSwitches(RefCell<BTreeMap<PathBuf, Session>>);
@@ -35,6 +44,14 @@ impl OpenSwitches {
     /// The database is not there, or does not answer in time.
     pub fn survey(&self, database: &OvsDatabase, bridge: &BridgeName) -> Outcome<SwitchFacts> {
         self.with(database, |session, deadline| port::survey(session, bridge, deadline))
+    }
+
+    /// What runs behind a database.
+    ///
+    /// # Errors
+    /// The database is not there, or does not answer in time.
+    pub fn about(&self, database: &OvsDatabase) -> Outcome<About> {
+        self.with(database, port::about)
     }
 
     /// Makes the port in one transaction, and waits until ovs-vswitchd has it. One that an earlier try made is taken

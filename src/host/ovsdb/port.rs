@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::About;
 use super::change::{self, BRIDGE_GUARD, BridgeChange, NAME_GUARD, Predecessor, Vlans};
 use super::reply::{Refusal, Transacted};
 use super::session::Session;
@@ -36,6 +37,20 @@ pub(super) fn survey(session: &mut Session, bridge: &BridgeName, deadline: Deadl
         interface_types: value::texts(&root, "iface_types"),
         socket_dir,
         datapath: bridges.first().map(|row| value::text(row, "datapath_type").unwrap_or_default().to_owned()),
+    })
+}
+
+/// Looks which switch it is.
+pub(super) fn about(session: &mut Session, deadline: Deadline) -> Outcome<About> {
+    let columns = ["ovs_version", "dpdk_initialized", "dpdk_version"];
+    let wanted = json!({"op": "select", "table": "Open_vSwitch", "where": [], "columns": columns});
+    let root = session.select(vec![wanted], deadline)?.pop().and_then(|rows| rows.into_iter().next());
+    let root = root.unwrap_or_default();
+    let text = |column: &str| value::text(&root, column).map(str::to_owned);
+    let runs = root.get("dpdk_initialized").and_then(Value::as_bool).unwrap_or_default();
+    Ok(About {
+        version: text("ovs_version"),
+        dpdk: runs.then(|| text("dpdk_version").unwrap_or_else(|| "DPDK".to_owned())),
     })
 }
 

@@ -149,6 +149,12 @@ impl ApiServer {
         self.state().tokens = vec![token.into()];
     }
 
+    /// Says from now on that accounts may not do this, "verb resource/subresource". They can all the same: it is only asked
+    /// about.
+    pub(crate) fn deny(&self, right: &str) {
+        self.state().denied.push(right.to_owned());
+    }
+
     /// Puts a pod, named "namespace/name", there, in place of the one that has its name.
     pub(crate) fn put_pod(&self, pod: &str, uid: &str, annotations: &Value) {
         let (namespace, name) = split(pod);

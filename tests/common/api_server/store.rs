@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) tokens: Vec<String>,
     pub(super) log: Vec<Asked>,
     pub(super) mishaps: VecDeque<(Method, String, Mishap)>,
+    /// What accounts may not do, as "verb resource/subresource".
+    pub(super) denied: Vec<String>,
     history: Vec<Change>,
     /// Changes up to this version are forgotten.
     forgotten: u64,
@@ -136,7 +138,14 @@ impl State {
         match asked.method {
             Method::GET if collection && query.contains("watch=") => self.watch(asked, query),
             Method::GET if collection => self.list(asked),
-            Method::GET if path == "/version" => whole(200, json!({"major": "1"}).to_string()),
+            Method::GET if path == "/version" => {
+                whole(200, json!({"major": "1", "gitVersion": "v1.34.1"}).to_string())
+            }
+            Method::GET if path == "/apis/k8s.cni.cncf.io/v1" => whole(
+                200,
+                json!({"kind": "APIResourceList", "groupVersion": "k8s.cni.cncf.io/v1"}).to_string(),
+            ),
+            Method::POST if path.ends_with("/selfsubjectaccessreviews") => self.review(&asked.body),
             Method::GET => self.get(&key, asked),
             Method::POST if path.ends_with(REQUESTS) => self.ask_to_sign(path, asked),
             Method::POST => self.post(path, &asked.body),
@@ -188,6 +197,17 @@ impl State {
         }
         self.put(key, body.clone());
         whole(201, body.to_string())
+    }
+
+    /// Whether an account may do something; nothing is kept of the question.
+    fn review(&self, body: &Value) -> Answer {
+        let attribute = |key: &str| body["spec"]["resourceAttributes"][key].as_str().unwrap_or_default();
+        let [verb, resource, part] = ["verb", "resource", "subresource"].map(attribute);
+        let asked = format!("{verb} {resource}/{part}");
+        let allowed = !self.denied.iter().any(|denied| *denied == asked.trim_end_matches('/'));
+        let mut answer = body.clone();
+        answer["status"] = json!({"allowed": allowed});
+        whole(201, answer.to_string())
     }
 
     /// A request for a certificate: the API server writes down who asks.
