@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use http::Method;
@@ -114,6 +114,18 @@ fn a_probe_hears_over_the_address_of_the_metrics_what_is_missing() {
     for line in ["manifold_configuration_missing 0", "manifold_configuration_writes_total 1"] {
         stage.await_that(line, || metrics().contains(line));
     }
+}
+
+#[test]
+fn a_metrics_address_that_another_has_is_an_error_before_anybody_is_served() {
+    let stage = stage();
+    let _another = TcpListener::bind("127.0.0.1:9091").unwrap();
+
+    assert!(!stage.start().ended());
+
+    let log = fs::read_to_string(stage.scene.path("daemon.log")).unwrap();
+    assert!(log.contains("cannot serve metrics at 127.0.0.1:9091"), "{log}");
+    assert!(!log.contains("serving") && !stage.socket().exists(), "{log}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod api;
 
 use std::convert::Infallible;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,9 @@ use crate::engine::ports::Journal;
 use crate::front::context::Lap;
 use crate::host::journal::FileJournal;
 use crate::model::fault::{Fault, FaultKind, Outcome};
+
+/// How long nobody is let in after a connection could not be taken.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// A request on the socket; the labels are the peer's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -251,25 +255,37 @@ fn is_virtual(device: &Path) -> bool {
     device.join("physfn").exists()
 }
 
-/// Serves them, if the configuration says where.
+/// Listens where the configuration says, if it does.
 ///
 /// # Errors
 /// The address cannot be had.
-pub(super) async fn serve(desk: &Arc<Desk>) -> Outcome<()> {
-    let Some(address) = desk.settings.metrics else { return Ok(()) };
+pub(super) async fn listen(address: Option<SocketAddr>) -> Outcome<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
     let listener = TcpListener::bind(address).await.map_err(|cause| {
         Fault::new(FaultKind::Io, format!("cannot serve metrics at {address}"))
             .because(cause)
             .remedy("choose another \"metricsPort\" or \"metricsAddress\"")
     })?;
+    Ok(Some(listener))
+}
+
+/// Serves them there.
+pub(super) fn serve(desk: &Arc<Desk>, listener: TcpListener) {
     let desk = Arc::clone(desk);
     drop(tokio::spawn(async move {
         loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
-            drop(tokio::spawn(connection(Arc::clone(&desk), TokioIo::new(stream))));
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    drop(tokio::spawn(connection(Arc::clone(&desk), TokioIo::new(stream))));
+                }
+                // Out of descriptors or memory: it stays so for a while, and calls are to get their turn.
+                Err(cause) => {
+                    tracing::warn!("cannot take a connection to the metrics: {cause}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
         }
     }));
-    Ok(())
 }
 
 async fn connection(desk: Arc<Desk>, stream: TokioIo<tokio::net::TcpStream>) {

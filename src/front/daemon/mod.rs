@@ -51,9 +51,12 @@ pub(super) fn run(config: &Path) -> Outcome<()> {
     let cluster = machine::shared(&settings, runtime.handle().clone(), ear);
     let desk = Arc::new(Desk::new(settings, workers, cluster.map(Arc::new)));
     let served = runtime.block_on(async {
+        // First of all: who is not alone, or cannot be reached, is to touch nothing.
+        let ears = server::Ears::open(&desk.settings).await?;
         certify::start(&desk)?;
         listen::start(&desk, news);
-        server::serve(&desk).await
+        server::serve(&desk, ears).await;
+        Ok(())
     });
     // Whatever still runs has had its time.
     runtime.shutdown_background();

@@ -15,8 +15,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
@@ -24,6 +24,7 @@ use super::call::{self, Wanted};
 use super::desk::{Desk, Ended};
 use super::{keep, metrics, tidy};
 use crate::model::fault::{ErrorReply, Fault, FaultKind, Outcome};
+use crate::model::settings::DaemonSettings;
 use crate::model::thick::{CNI, DELEGATE, MAX_REQUEST, SOCKET};
 
 /// How long calls that are served may take to end when the daemon is told to stop.
@@ -47,16 +48,35 @@ struct Door {
     inode: Option<(u64, u64)>,
 }
 
+/// All that a daemon listens to; nobody is served yet.
+pub(super) struct Ears {
+    door: Door,
+    metrics: Option<TcpListener>,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ears {
+    /// Takes what the daemon listens to, the socket last: who finds it finds the rest, and a signal stops in order.
+    ///
+    /// # Errors
+    /// One of them cannot be had; where another daemon listens, that is the error. Then the socket is as it was.
+    pub(super) async fn open(settings: &DaemonSettings) -> Outcome<Self> {
+        let failed = |cause| Fault::new(FaultKind::Io, "cannot wait for signals").because(cause);
+        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        alone(&settings.socket_dir.join(SOCKET))?;
+        let metrics = metrics::listen(settings.metrics).await?;
+        Ok(Self { door: Door::open(&settings.socket_dir)?, metrics, terminate, interrupt })
+    }
+}
+
 /// Serves until a signal says to stop, then lets those who are served finish.
-///
-/// # Errors
-/// The socket cannot be had.
-pub(super) async fn serve(desk: &Arc<Desk>) -> Outcome<()> {
-    let failed = |cause| Fault::new(FaultKind::Io, "cannot wait for signals").because(cause);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut door = Door::open(&desk.settings.socket_dir)?;
-    metrics::serve(desk).await?;
+pub(super) async fn serve(desk: &Arc<Desk>, ears: Ears) {
+    let Ears { mut door, metrics, mut terminate, mut interrupt } = ears;
+    if let Some(listener) = metrics {
+        metrics::serve(desk, listener);
+    }
     tidy::start(desk);
     keep::start(desk);
     tracing::info!(socket = ?door.path, "serving");
@@ -95,7 +115,15 @@ pub(super) async fn serve(desk: &Arc<Desk>) -> Outcome<()> {
     // What was answered is to reach its caller; who keeps a connection open without a word is not waited for.
     let farewell = async { while callers.join_next().await.is_some() {} };
     timeout(FAREWELL, farewell).await.unwrap_or_default();
-    Ok(())
+}
+
+/// Whether no other daemon listens there.
+fn alone(path: &Path) -> Outcome<()> {
+    match UnixStream::connect(path) {
+        Ok(_) => Err(Fault::new(FaultKind::Exists, format!("another daemon listens at {path:?}"))
+            .remedy("stop it first")),
+        Err(_) => Ok(()),
+    }
 }
 
 impl Door {
@@ -107,10 +135,7 @@ impl Door {
                 .remedy("make its directory writable, or set \"socketDir\"")
         };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        if UnixStream::connect(&path).is_ok() {
-            return Err(Fault::new(FaultKind::Exists, format!("another daemon listens at {path:?}"))
-                .remedy("stop it first"));
-        }
+        alone(&path)?;
         match fs::remove_file(&path) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(failed(cause)),
             Ok(()) | Err(_) => {}
