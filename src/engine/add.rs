@@ -4,7 +4,7 @@ use super::ports::{Entry, NetnsId, NetnsState, Patience, Site, ifname_taken};
 use super::record::{FORMAT, Phase, Record};
 use super::survey::{self, Read};
 use super::undo::{self, undo};
-use super::{Node, claim};
+use super::{Node, claim, del};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, CniResult, DeviceInfo, FaultKind};
 use crate::plan::port::NoteStep;
@@ -30,7 +30,8 @@ pub struct Attached {
 /// # Guarantees
 /// Every configuration is read before the first change. If any attachment fails, all that this call made is undone
 /// again, and what could not be undone is still on record and named along with the cause. What an earlier call for the
-/// same sandbox left unfinished is undone first.
+/// same sandbox left unfinished is undone first, and so is what an earlier call for the same interface may have made whose
+/// record was never written or is damaged.
 ///
 /// # Errors
 /// The first failure.
@@ -127,18 +128,24 @@ fn pod_netns(node: &Node<'_>, attachment: &Attachment) -> Outcome<NetnsId> {
     }
 }
 
-/// Undoes what earlier calls for this sandbox left unfinished, or made in a namespace that is gone. Answers with the
-/// first place in order that is free.
+/// Undoes what earlier calls for this sandbox left unfinished, or made in a namespace that is gone, and what may stand
+/// behind a record of the same interface that is none. Answers with the first place in order that is free.
 fn clear_the_way(node: &Node<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32> {
     let Some(first) = reads.first() else { return Ok(0) };
     let mut stale = Vec::new();
+    let mut lost = Vec::new();
     let mut first_free = 0;
     for entry in node.journal.entries(&first.attachment.owner.container)? {
         match entry {
             Entry::Broken(owner, fault) => {
-                return Err(fault.while_doing(format!("the record of {owner} is not readable")).remedy(
-                    "DEL the sandbox first: it sets the record aside and removes what the attachment left",
-                ));
+                let Some(again) = reads.iter().find(|read| read.attachment.owner == owner) else {
+                    // It is none of this call's; DEL sets it aside.
+                    continue;
+                };
+                if fault.kind() != FaultKind::Decode {
+                    return Err(fault.while_doing(format!("the record of {owner} is not readable")));
+                }
+                lost.push(del::trace(node, again.attachment.clone())?);
             }
             Entry::Whole(record) if record.phase == Phase::Attached && record.netns == Some(netns) => {
                 let owner = &record.attachment.owner;
@@ -150,11 +157,13 @@ fn clear_the_way(node: &Node<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32
             Entry::Whole(record) => stale.push(record),
         }
     }
-    let entries: Vec<_> = stale.iter().map(|r| undo::Entry::Journalled(r)).collect();
-    match Fault::gather(undo(node, &entries)) {
-        None => Ok(first_free),
-        Some(fault) => Err(fault.while_doing("cannot undo what an earlier ADD of this sandbox left")),
+    let whole = stale.iter().map(|record| undo::Entry::Journalled(record));
+    let entries: Vec<_> = whole.chain(lost.iter().map(undo::Entry::MadeUp)).collect();
+    if let Some(fault) = Fault::gather(undo(node, &entries)) {
+        return Err(fault.while_doing("cannot undo what an earlier ADD of this sandbox left"));
     }
+    lost.iter().try_for_each(|record| node.journal.set_aside(&record.attachment.owner))?;
+    Ok(first_free)
 }
 
 /// Makes one attachment: claim, survey, plan, record, apply, mark.

@@ -102,7 +102,7 @@ fn give_up(node: &Node<'_>, detach: &Detach<'_>, records: &[Record]) -> Outcome<
 }
 
 /// A record of what an attachment would have made, for want of the real one.
-fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> {
+pub(super) fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> {
     // What another program made may be of a configuration that we would refuse.
     let (steps, attachment) = match survey::read(attachment.clone()) {
         Ok(read) => (read.traces(), attachment),

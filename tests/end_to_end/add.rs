@@ -1,5 +1,7 @@
 //! ADD.
 
+use std::fs;
+
 use super::*;
 
 #[test]
@@ -236,4 +238,59 @@ fn if_one_attachment_fails_none_is_made() {
     assert_eq!(message, r#"cannot attach "net4" (bad): master "nowhere0" is not on this node"#);
     assert!(details.contains("\"master\""), "{details}");
     stage.assert_empty();
+}
+
+#[test]
+fn an_add_makes_anew_what_stands_behind_a_record_that_is_damaged_or_was_never_written() {
+    for cut in [0, 1, 40, 200] {
+        let stage = Stage::with_everything();
+        stage.add();
+        for name in ["eth0", "net1", "lab", "tuned"] {
+            let path = stage.scene.path(&format!("state/records/pod-1/{name}.json"));
+            let bytes = fs::read(&path).unwrap();
+            fs::write(&path, &bytes[..cut]).unwrap();
+        }
+
+        stage.add();
+
+        assert_eq!(stage.pod.interfaces(), ["eth0", "lab", "lo", "net1", "tuned"], "cut at {cut}");
+        stage.call("CHECK").result();
+        stage.del();
+        let mut kept = stage.scene.kept();
+        kept.retain(|path, _| !path.starts_with("state/aside/"));
+        assert_eq!(kept, Default::default(), "cut at {cut}");
+        assert_eq!(stage.scene.path("state/aside/pod-1.net1.json").exists(), cut > 0);
+    }
+}
+
+#[test]
+fn a_damaged_record_of_another_interface_keeps_no_interface_from_a_pod() {
+    let stage = Stage::with_everything();
+    fs::create_dir_all(stage.scene.path("state/records/pod-1")).unwrap();
+    fs::write(stage.scene.path("state/records/pod-1/other.json"), "{").unwrap();
+
+    stage.add();
+
+    assert_eq!(stage.pod.interfaces(), ["eth0", "lab", "lo", "net1", "tuned"]);
+    stage.del();
+    let kept: Vec<String> = stage.scene.kept().into_keys().collect();
+    assert_eq!(kept, ["state/aside/pod-1.other.json"]);
+}
+
+#[test]
+fn a_record_of_a_newer_layout_is_not_touched_by_an_add() {
+    let stage = Stage::with_everything();
+    stage.add();
+    let path = stage.scene.path("state/records/pod-1/net1.json");
+    let newer = fs::read_to_string(&path).unwrap().replace("\"format\":1", "\"format\":2");
+    fs::write(&path, &newer).unwrap();
+    for name in ["eth0", "lab", "tuned"] {
+        fs::remove_file(stage.scene.path(&format!("state/records/pod-1/{name}.json"))).unwrap();
+    }
+
+    let (code, message, details) = stage.call("ADD").error();
+
+    assert!(code > 0 && format!("{message} {details}").contains("has format 2"), "{message} {details}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), newer);
+    assert!(stage.pod.interfaces().contains(&"net1".to_owned()));
 }

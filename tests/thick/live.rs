@@ -329,6 +329,22 @@ fn a_daemon_killed_while_it_attaches_leaves_nothing_that_the_next_does_not_finis
     cluster.stage.assert_empty();
 }
 
+#[test]
+fn an_interface_whose_record_was_never_written_is_attached() {
+    let cluster = Cluster::selecting("");
+    let _daemon = cluster.stage.daemon();
+    cluster.await_watches();
+    cluster.call("ADD").result();
+    // So it is where a daemon is killed between making the file and writing to it.
+    fs::write(cluster.stage.scene.path("state/records/pod-1/net1.json"), "").unwrap();
+
+    cluster.server.select("ns/p", "red");
+
+    cluster.await_interfaces(&["eth0", "net1"]);
+    cluster.call("DEL").result();
+    cluster.stage.assert_empty();
+}
+
 /// A plugin that makes nothing, answers with its interface, and keeps what it was told.
 const SPY: &str = r#"#!/bin/sh
 cat >"$0-$CNI_COMMAND-$CNI_IFNAME.json"
