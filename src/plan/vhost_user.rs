@@ -107,6 +107,8 @@ impl SocketInterface {
             create_bridge: asked.create_bridge,
             vlans: &asked.vlans,
             path: asked.place.named_directory(&ground),
+            group: asked.group.as_deref(),
+            label: asked.label.as_deref(),
             server_mode: asked.engine == Engine::OvsDpdk && asked.end == PodEnd::Connects,
         })?;
         Ok(Self {

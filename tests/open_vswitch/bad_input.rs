@@ -42,7 +42,8 @@ fn wrong_values_are_refused_and_leave_nothing() {
 #[test]
 fn the_operators_rules_are_kept() {
     let mut stage = Stage::new();
-    stage.more = json!({"rules": [{"bridges": ["br0"], "vlans": ["100-199"], "paths": [stage.scene.path("sockets")]}]});
+    stage.more = json!({"rules": [{"bridges": ["br0"], "vlans": ["100-199"], "paths": [stage.scene.path("sockets")],
+        "groups": [107], "selinuxLabels": ["system_u:object_r:container_file_t:*"]}]});
     let refused = |keys: Value| stage.call("ADD", &keys).error().1;
 
     assert!(refused(json!({})).contains("a port that carries all VLANs is not allowed"));
@@ -50,8 +51,11 @@ fn the_operators_rules_are_kept() {
     assert!(refused(json!({"vlan": 100, "bridge": "br1"})).contains("bridge \"br1\" is not allowed"));
     assert!(refused(json!({"vlan": 100, "createBridge": true})).contains("making a bridge is not allowed"));
     assert!(refused(json!({"vlan": 100, "socketDir": "/srv"})).contains("directory \"/srv\" is not allowed"));
+    assert!(refused(json!({"vlan": 100, "group": "root"})).contains("group \"root\" is not allowed"));
+    let label = "system_u:object_r:etc_t:s0";
+    assert!(refused(json!({"vlan": 100, "selinuxLabel": label})).contains("etc_t:s0\" is not allowed"));
     stage.assert_empty();
-    let allowed = json!({"vlan": 100});
+    let allowed = json!({"vlan": 100, "group": 107});
     stage.add(&allowed);
     // What was made is taken down, whatever the rules say by then.
     stage.more = json!({"rules": []});

@@ -72,7 +72,7 @@ fn networks_of_the_peer_are_served_as_they_are() {
 }
 
 #[test]
-fn trunks_and_dummy_links_are_made() {
+fn a_trunk_is_made_and_held() {
     let stage = Stage::new();
     let keys = json!({"vlan": 5, "trunk": [{"id": 7}, {"minID": 10, "maxID": 12}]});
 
@@ -86,6 +86,44 @@ fn trunks_and_dummy_links_are_made() {
     let (code, what, _) = stage.call("CHECK", &keys).error();
     assert!(code == 105 && what.ends_with("carries other VLANs"), "{what}");
     stage.del(&keys);
+    stage.assert_empty();
+}
+
+#[test]
+fn the_directory_of_a_socket_is_shared_as_asked() {
+    let stage = Stage::new();
+    let label = "system_u:object_r:container_file_t:s0";
+    // By its name, which is looked up on the node.
+    let keys = json!({"group": "daemon", "selinuxLabel": label});
+
+    let result = stage.add(&keys);
+
+    let folder = std::path::Path::new(socket(&result)).parent().unwrap();
+    let shown = std::process::Command::new("stat").args(["-c", "%G %a"]).arg(folder).output().unwrap();
+    assert_eq!(String::from_utf8(shown.stdout).unwrap().trim(), "daemon 2775");
+    let mut context = [0; 256];
+    let length = rustix::fs::getxattr(folder, "security.selinux", &mut context).unwrap();
+    assert_eq!(std::str::from_utf8(&context[..length]).unwrap(), label);
+    stage.del(&keys);
+    stage.assert_empty();
+}
+
+#[test]
+fn addresses_of_an_ipam_plugin_that_is_run_are_told() {
+    let stage = Stage::new();
+    let keys = json!({"cniVersion": "1.0.0", "ipam": {"type": "host-local", "native": false, "dataDir": stage.scene.path("leases"),
+        "subnet": "10.6.0.0/24"}});
+
+    let result = stage.add(&keys);
+
+    assert_eq!(result["ips"][0]["address"], "10.6.0.2/24");
+    let folder = std::path::Path::new(socket(&result)).parent().unwrap();
+    let note = std::fs::read_to_string(folder.join("netinfo-net1.json")).unwrap();
+    assert!(note.contains("10.6.0.2/24"), "{note}");
+    assert!(stage.scene.path("leases/fast/10.6.0.2").exists());
+    stage.call("CHECK", &keys).result();
+    stage.del(&keys);
+    assert!(!stage.scene.path("leases/fast/10.6.0.2").exists());
     stage.assert_empty();
 }
 

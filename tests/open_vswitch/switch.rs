@@ -32,6 +32,18 @@ impl Switch {
         switch
     }
 
+    /// Starts one whose packets of all ports share a memory that does not suffice for them: what is connected gets none.
+    pub(crate) fn short_of_memory(folder: &Path) -> Self {
+        let mut switch = Self::database_only(folder);
+        let extra = switch.vsctl("get Open_vSwitch . other_config:dpdk-extra").replace("-m 1024", "-m 32");
+        let extra = format!("other_config:dpdk-extra={extra}");
+        let words = ["--no-wait", "set", "Open_vSwitch", ".", "other_config:per-port-memory=false", &extra];
+        switch.vsctl_words(&words);
+        switch.start_daemon();
+        switch.vsctl("add-br br0 -- set bridge br0 datapath_type=netdev");
+        switch
+    }
+
     /// Starts the database alone: nobody takes up what is written into it.
     pub(crate) fn database_only(folder: &Path) -> Self {
         fs::create_dir_all(folder).unwrap();
@@ -174,8 +186,17 @@ pub(crate) struct Application {
 impl Application {
     /// Starts it on this socket with this Ethernet address.
     pub(crate) fn start(socket: &str, mac: &str, words: &[&str]) -> Self {
+        Self::with(&format!("path={socket},server=1"), mac, words)
+    }
+
+    /// The same, for a socket that the switch made.
+    pub(crate) fn connect(socket: &str, mac: &str, words: &[&str]) -> Self {
+        Self::with(&format!("path={socket},server=0"), mac, words)
+    }
+
+    fn with(end: &str, mac: &str, words: &[&str]) -> Self {
         let prefix = format!("app-{}-{}", std::process::id(), mac.replace(':', ""));
-        let device = format!("net_virtio_user0,path={socket},server=1,queues=1,mac={mac}");
+        let device = format!("net_virtio_user0,{end},queues=1,mac={mac}");
         let mut command = Command::new("dpdk-testpmd");
         command.args(["--lcores", "0@0,1@0", "--no-huge", "-m", "256", "--no-pci", "--no-telemetry"]);
         command.args(["--file-prefix", &prefix, "--vdev", &device, "--"]);

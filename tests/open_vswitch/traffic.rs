@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use nix::mount::{MsFlags, mount, umount};
+use nix::sched::{CloneFlags, unshare};
+
 use super::switch::{Application, pause, wait};
 use super::*;
 
@@ -105,4 +108,104 @@ fn no_frame_passes_from_one_vlan_to_another() {
     assert_eq!(pair.burst(), (128, 0));
 
     pair.end();
+}
+
+#[test]
+fn a_socket_that_the_switch_makes_is_the_pods_where_the_operator_allows_it() {
+    let mut stage = Stage::new();
+    stage.more = json!({"rules": [{"serverMode": true}]});
+    let other = stage.scene.node.pod().unwrap();
+    let keys = json!({"mode": "client", "group": 0});
+    let made = stage.add(&keys);
+    let second = stage.call_for("ADD", ("pod-2", &other), &stage.network(&json!({}))).result();
+    let name = |container: &str| {
+        let record = &stage.scene.record(container, "net1")[0];
+        record["steps"][1]["port"]["make"]["name"].as_str().unwrap().to_owned()
+    };
+    let up = |container: &str| {
+        let name = name(container);
+        wait("the application is connected", || stage.switch.interface(&name, "link_state") == "up");
+    };
+    assert_eq!(stage.switch.interface(&name("pod-1"), "type"), "dpdkvhostuser");
+    let device = &stage.scene.record("pod-1", "net1")[0]["device_info"]["vhost-user"];
+    assert_eq!((&device["mode"], &device["path"]), (&json!("client"), &json!(socket(&made))));
+
+    let receiver = Application::connect(socket(&made), SECOND, &["--forward-mode=rxonly"]);
+    up("pod-1");
+    let peer = format!("--eth-peer=0,{SECOND}");
+    let words = ["--forward-mode=rxonly", "--tx-first", "--burst=128", &peer];
+    let sender = Application::start(socket(&second), FIRST, &words);
+    up("pod-2");
+    pause(Duration::from_secs(2));
+    let (_, sent) = sender.finish();
+    let (received, _) = receiver.finish();
+
+    assert_eq!((sent, received), (128, 128));
+    stage.call("CHECK", &keys).result();
+    stage.del(&keys);
+    stage.call_for("DEL", ("pod-2", &other), &stage.network(&json!({}))).result();
+    stage.assert_empty();
+}
+
+#[test]
+fn frames_pass_after_the_database_was_restarted() {
+    let mut pair = Pair::new([100, 100]);
+
+    pair.stage.switch.kill_database();
+    pair.stage.switch.start_database();
+    assert_eq!(pair.burst(), (128, 128));
+
+    pair.end();
+}
+
+#[test]
+fn check_sees_an_application_that_is_connected_to_a_port_whose_link_is_down() {
+    let stage = Stage::with(Switch::short_of_memory);
+    let keys = json!({});
+    let made = stage.add(&keys);
+    stage.call("CHECK", &keys).result();
+    let record = &stage.scene.record("pod-1", "net1")[0];
+    let name = record["steps"][1]["port"]["make"]["name"].as_str().unwrap().to_owned();
+
+    let _application = Application::start(socket(&made), FIRST, &["--forward-mode=rxonly"]);
+    wait("the application is connected", || {
+        stage.switch.interface(&name, "status").contains("status=connected")
+    });
+
+    assert_eq!(stage.switch.interface(&name, "link_state"), "down");
+    let (code, what, remedy) = stage.call("CHECK", &keys).error();
+    assert!(
+        code == 105 && what.contains("is connected to port") && what.ends_with("its link is down"),
+        "{what}"
+    );
+    assert!(remedy.contains("memory"), "{remedy}");
+    stage.del(&keys);
+    stage.assert_empty();
+}
+
+#[test]
+fn a_socket_of_the_switchs_on_another_file_system_is_mounted_and_unmounted() {
+    let stage = Stage::with(|folder| {
+        // Seen by this test's thread and what it starts, and gone with them.
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();
+        let none: Option<&str> = None;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        let sockets = folder.parent().unwrap().join("sockets");
+        std::fs::create_dir(&sockets).unwrap();
+        mount(Some("tmpfs"), &sockets, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+        Switch::start(folder)
+    });
+    let stage = Stage { more: json!({"rules": [{"serverMode": true}]}), ..stage };
+    let keys = json!({"mode": "client"});
+    let mounts = || std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+
+    let made = stage.add(&keys);
+
+    assert!(mounts().contains(socket(&made)));
+    std::os::unix::net::UnixStream::connect(socket(&made)).unwrap();
+    stage.call("CHECK", &keys).result();
+    stage.del(&keys);
+    assert!(!mounts().contains(socket(&made)));
+    stage.assert_empty();
+    umount(&stage.scene.path("sockets")).unwrap();
 }

@@ -6,6 +6,7 @@ mod install;
 mod logging;
 mod places;
 mod policy;
+mod rules;
 mod switches;
 
 use std::path::PathBuf;
@@ -18,9 +19,10 @@ pub use places::{
     BIN_DIR, CACHE_DIR, DEVICE_INFO_DIR, KUBELET_DIR, NETWORKS_DIR, Places, RUNTIME_CACHE_DIR, STATE_DIR,
 };
 pub use policy::Policy;
+pub use rules::{Request, Rule, Rules};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-pub use switches::{LINK_DIR, OVSDB_SOCKET, Request, Rule, Rules, Switches, VPP_SOCKET, plain};
+pub use switches::{LINK_DIR, OVSDB_SOCKET, Switches, VPP_SOCKET, plain};
 
 use super::fault::{Fault, FaultKind, Outcome};
 use super::ids::NetworkName;
