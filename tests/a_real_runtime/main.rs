@@ -23,6 +23,7 @@ mod cell;
 mod cgroup;
 mod cluster;
 mod configuration;
+mod deployed;
 mod image;
 mod installed;
 mod killed;
