@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, reason = "a test may panic")]
 
 mod certificates;
+mod rights;
 mod signing;
 mod store;
 

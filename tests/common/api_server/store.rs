@@ -10,6 +10,7 @@ use hyper::body::{Body, Bytes, Frame};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::rights::forbidden;
 use super::signing::{Approval, Signing};
 use super::{Asked, Mishap};
 
@@ -129,6 +130,9 @@ impl State {
     }
 
     pub(super) fn answer(&mut self, asked: &Asked) -> Answer {
+        if let Some(why) = forbidden(asked) {
+            return refuse(403, "Forbidden", &why);
+        }
         let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
         let path = path.strip_suffix("/status").unwrap_or(path);
         let (place, name) = path.rsplit_once('/').unwrap_or((path, ""));
