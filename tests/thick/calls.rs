@@ -1,5 +1,7 @@
 //! Calls that go well, and a daemon that is not there.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -51,6 +53,43 @@ fn an_error_keeps_its_code_and_tells_nothing_of_the_configuration() {
     assert_eq!(code, 100, "{message}");
     assert!(message.contains("nowhere0") && details.contains("correct"), "{message} {details}");
     stage.assert_empty();
+}
+
+#[test]
+fn nothing_but_what_cni_defines_leaves_the_shim() {
+    let stage = Stage::new();
+    std::fs::create_dir(stage.scene.path("run")).unwrap();
+    let socket = UnixListener::bind(stage.socket()).unwrap();
+    let heard = std::thread::spawn(move || {
+        let (stream, _) = socket.accept().unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if let Some(value) = line.strip_prefix("Content-Length: ") {
+                length = value.trim().parse().unwrap();
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        serde_json::from_slice::<serde_json::Value>(&body).unwrap()
+    });
+    let pod = stage.pod();
+    let call = scene::Call { verb: "DEL", container: "pod-1", ifname: "eth0", netns: pod.path().as_str() };
+    let mut command = stage.scene.command(env!("CARGO_BIN_EXE_manifold-shim"), &call);
+    command.env("CNI_ARGS", &stage.args).env("KUBERNETES_SERVICE_HOST", "10.0.0.1").env("TOKEN", "s3cr3t");
+
+    scene::finish(scene::start(command, stage.conf.to_string().as_bytes())).result();
+
+    let question = heard.join().unwrap();
+    let names: Vec<&String> = question["env"].as_object().unwrap().keys().collect();
+    let known = ["CNI_ARGS", "CNI_COMMAND", "CNI_CONTAINERID", "CNI_IFNAME", "CNI_NETNS", "CNI_PATH"];
+    assert_eq!(names, known);
 }
 
 #[test]

@@ -12,6 +12,7 @@
 
 #[path = "../common/api_server/mod.rs"]
 mod api_server;
+mod bounds;
 mod cache;
 mod calls;
 mod certified;

@@ -1,0 +1,144 @@
+//! How much is done at a time, and callers that do not wait for it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Child;
+
+use serde_json::json;
+
+use crate::common::Pod;
+use crate::scene;
+use crate::seen::metrics;
+use crate::stage::Stage;
+
+/// A stage whose default network is made by a plugin for the shell: each run notes its begin in the directory `running`,
+/// does this, and then is gone from there.
+fn stage(does: &str) -> Stage {
+    let mut stage = Stage::new();
+    for folder in ["bin", "running", "seen"] {
+        fs::create_dir(stage.scene.path(folder)).unwrap();
+    }
+    let here = stage.scene.path("").display().to_string();
+    let text = format!(
+        "#!/bin/sh\ncd {here}\n: >running/$$\nls running | wc -l >seen/$$\n{does}\nrm running/$$\n\
+        [ $CNI_COMMAND != ADD ] || echo '{{\"cniVersion\": \"1.0.0\", \"interfaces\": [], \"ips\": []}}'\n"
+    );
+    let plugin = stage.scene.path("bin/gate");
+    fs::write(&plugin, text).unwrap();
+    fs::set_permissions(plugin, fs::Permissions::from_mode(0o755)).unwrap();
+    let gate = json!({"cniVersion": "1.0.0", "name": "base", "type": "gate"});
+    stage.conf["delegates"] = json!([gate, stage.scene.macvlan("data", 1)]);
+    stage.daemon_conf["binDir"] = json!(stage.scene.path("bin"));
+    stage.daemon_conf["metricsPort"] = json!(9091);
+    stage
+}
+
+/// What has a run wait until the file `open` is there.
+const GATE: &str = "until [ -e open ]; do sleep 0.02; done";
+
+fn open(stage: &Stage) {
+    fs::write(stage.scene.path("open"), "").unwrap();
+}
+
+fn count(stage: &Stage, folder: &str) -> usize {
+    fs::read_dir(stage.scene.path(folder)).unwrap().count()
+}
+
+/// Ends a shim, as a runtime does that gives up.
+fn give_up(mut shim: Child) {
+    shim.kill().unwrap();
+    shim.wait().unwrap();
+}
+
+#[test]
+fn a_caller_that_goes_away_while_it_waits_is_forgotten() {
+    let mut stage = stage(GATE);
+    stage.daemon_conf["connectionLimit"] = json!(1);
+    let _daemon = stage.daemon();
+    let (first, second) = (stage.pod(), stage.pod());
+    let served = stage.begin("ADD", "pod-1", &first);
+    stage.await_that("the first call is served", || count(&stage, "running") == 1);
+    let waits = stage.begin("ADD", "pod-2", &second);
+    stage.await_that("the second one waits", || metrics().contains("manifold_calls_waiting 1\n"));
+    assert!(metrics().contains("manifold_calls_working 1\n"));
+
+    give_up(waits);
+
+    stage.await_that("nobody waits", || metrics().contains("manifold_calls_waiting 0\n"));
+    open(&stage);
+    scene::finish(served).result();
+    assert!(metrics().contains("manifold_calls_total{command=\"ADD\",code=\"0\"} 1\n"), "{}", metrics());
+    assert_eq!((second.interfaces(), count(&stage, "seen")), (vec!["lo".to_owned()], 1));
+    assert!(!stage.scene.path("state/records/pod-2").exists());
+    stage.call("DEL", "pod-1", &first).result();
+    stage.assert_empty();
+}
+
+#[test]
+fn a_call_whose_caller_went_away_is_finished_and_its_del_takes_it_down() {
+    let stage = stage(GATE);
+    let _daemon = stage.daemon();
+    let pod = stage.pod();
+    let served = stage.begin("ADD", "pod-1", &pod);
+    stage.await_that("it is served", || count(&stage, "running") == 1);
+
+    give_up(served);
+    // The runtime's DEL waits for its turn.
+    let del = stage.begin("DEL", "pod-1", &pod);
+    open(&stage);
+
+    scene::finish(del).result();
+    stage.await_that("both are done", || {
+        let text = metrics();
+        ["ADD", "DEL"]
+            .iter()
+            .all(|verb| text.contains(&format!("manifold_calls_total{{command=\"{verb}\",code=\"0\"}} 1\n")))
+    });
+    stage.call("DEL", "pod-1", &pod).result();
+    assert_eq!(pod.interfaces(), ["lo"]);
+    stage.assert_empty();
+}
+
+#[test]
+fn plugins_that_run_at_a_time_are_bounded_beside_the_calls() {
+    let mut stage = stage("sleep 0.3");
+    stage.daemon_conf["pluginLimit"] = json!(2);
+    let _daemon = stage.daemon();
+    let pods: Vec<Pod> = (0..8).map(|_| stage.pod()).collect();
+
+    let all: Vec<_> =
+        pods.iter().enumerate().map(|(n, pod)| stage.begin("ADD", &format!("pod-{n}"), pod)).collect();
+    stage.await_that("calls are served that have no turn", || {
+        let text = metrics();
+        let working = text.lines().find_map(|line| line.strip_prefix("manifold_calls_working "));
+        working.is_some_and(|working| working.parse::<usize>().unwrap() > 2)
+    });
+    all.into_iter().for_each(|shim| drop(scene::finish(shim).result()));
+
+    let seen = fs::read_dir(stage.scene.path("seen")).unwrap();
+    let seen = seen.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let most: usize = seen.map(|text| text.trim().parse().unwrap()).max().unwrap();
+    assert_eq!(most, 2, "so many plugins ran at once");
+}
+
+#[test]
+fn a_plugin_that_hangs_keeps_no_pod_without_plugins() {
+    let mut stage = stage(GATE);
+    stage.daemon_conf["pluginLimit"] = json!(1);
+    let _daemon = stage.daemon();
+    let (first, second) = (stage.pod(), stage.pod());
+    let hangs = stage.begin("ADD", "pod-1", &first);
+    stage.await_that("the plugin runs", || count(&stage, "running") == 1);
+    let with_plugin = stage.conf.clone();
+    stage.conf["delegates"] = json!([stage.scene.macvlan("data", 1)]);
+
+    stage.call("ADD", "pod-2", &second).result();
+    assert_eq!(
+        (second.interfaces(), count(&stage, "running")),
+        (vec!["eth0".to_owned(), "lo".to_owned()], 1)
+    );
+
+    stage.conf = with_plugin;
+    open(&stage);
+    scene::finish(hangs).result();
+}
