@@ -19,6 +19,17 @@ pub enum Valid<'a> {
     Living,
 }
 
+/// What came of a sweep.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// How many attachments were undone.
+    pub undone: usize,
+    /// What could not be undone, or could not be looked at.
+    pub faults: Vec<Fault>,
+    /// Whether it ended before all was looked at, for as many as were asked for were undone.
+    pub more: bool,
+}
+
 /// Undoes every record that `scope` covers whose sandbox is not valid, and every unfinished one; then tells the plugins of
 /// `networks` that are run as processes, where the valid attachments are known.
 ///
@@ -27,14 +38,7 @@ pub enum Valid<'a> {
 /// # Errors
 /// Everything that could not be undone or told, the first leading.
 pub fn gc(node: &Node<'_>, scope: &Scope, valid: Valid<'_>, networks: &[Network]) -> Outcome<()> {
-    let mut faults = Vec::new();
-    for container in node.journal.containers()? {
-        match sweep(node, &container, scope, valid) {
-            Ok(more) => faults.extend(more),
-            Err(fault) if fault.kind() == FaultKind::TryLater => {}
-            Err(fault) => faults.push(fault),
-        }
-    }
+    let Swept { mut faults, .. } = sweep(node, scope, valid, usize::MAX)?;
     if let Valid::Listed(valid) = valid {
         for network in networks.iter().filter(|n| n.version.has_gc_and_status() && !n.disable_gc) {
             for plugin in chain::run_as_processes(network) {
@@ -45,8 +49,37 @@ pub fn gc(node: &Node<'_>, scope: &Scope, valid: Valid<'_>, networks: &[Network]
     Fault::gather(faults).map_or(Ok(()), Err)
 }
 
-/// Sweeps one container. A valid one loses only what was never finished.
-fn sweep(node: &Node<'_>, container: &ContainerId, scope: &Scope, valid: Valid<'_>) -> Outcome<Vec<Fault>> {
+/// The same, without telling plugins; it ends once `most` attachments were undone. What cannot be undone does not count:
+/// it keeps nothing else from being undone.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn sweep(node: &Node<'_>, scope: &Scope, valid: Valid<'_>, most: usize) -> Outcome<Swept> {
+    let mut swept = Swept::default();
+    for container in node.journal.containers()? {
+        if swept.undone >= most {
+            swept.more = true;
+            break;
+        }
+        match sweep_one(node, &container, scope, valid) {
+            Ok((undone, faults)) => {
+                swept.undone += undone;
+                swept.faults.extend(faults);
+            }
+            Err(fault) if fault.kind() == FaultKind::TryLater => {}
+            Err(fault) => swept.faults.push(fault),
+        }
+    }
+    Ok(swept)
+}
+
+/// Sweeps one container. A valid one loses only what was never finished. Answers with how many attachments were undone.
+fn sweep_one(
+    node: &Node<'_>,
+    container: &ContainerId,
+    scope: &Scope,
+    valid: Valid<'_>,
+) -> Outcome<(usize, Vec<Fault>)> {
     let _lock = node.journal.lock(container, Patience::Try)?;
     let listed = match valid {
         Valid::Listed(valid) => valid.iter().any(|owner| owner.container == *container),
@@ -77,6 +110,9 @@ fn sweep(node: &Node<'_>, container: &ContainerId, scope: &Scope, valid: Valid<'
         }
     }
     let entries: Vec<_> = records.iter().map(undo::Entry::Journalled).collect();
-    faults.extend(undo(node, &entries));
-    Ok(faults)
+    let stuck = undo(node, &entries);
+    // What is still on record is not undone.
+    let left = if stuck.is_empty() { 0 } else { node.journal.entries(container)?.len() };
+    faults.extend(stuck);
+    Ok((records.len().saturating_sub(left), faults))
 }

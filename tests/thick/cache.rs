@@ -42,7 +42,7 @@ impl Stage {
 }
 
 /// The value of a counter.
-fn counted(name: &str) -> u64 {
+pub(crate) fn counted(name: &str) -> u64 {
     let text = metrics();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or("0").parse().unwrap()

@@ -7,6 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use crate::cache::counted;
 use crate::common::Pod;
 use crate::scene;
 use crate::stage::Stage;
@@ -71,6 +72,37 @@ fn a_pod_that_is_gone_without_a_del_is_tidied_up() {
     // No CHECK here: the plugin of the default network compares its bridge's address, which changes with its ports.
     stage.call("DEL", "stays", &stays).result();
     stage.assert_empty();
+}
+
+#[test]
+fn many_pods_that_are_gone_are_undone_some_in_each_round_and_counted() {
+    let mut stage = Stage::new();
+    let mut stuck = stage.scene.macvlan("stuck", 2);
+    stuck["ipam"]["dataDir"] = json!(stage.scene.path("stuck"));
+    let daemon = stage.daemon();
+    let pods: Vec<Pod> = (0..70).map(|_| stage.pod()).collect();
+    for (n, pod) in pods.iter().enumerate() {
+        let network = if n == 0 { stuck.clone() } else { stage.scene.macvlan("data", 1) };
+        stage.conf["delegates"] = json!([network]);
+        stage.call("ADD", &format!("pod-{n}"), pod).result();
+    }
+    drop(daemon);
+    drop(pods);
+    // Its address cannot be given back: what stands in its store's place is none.
+    fs::remove_dir_all(stage.scene.path("stuck")).unwrap();
+    fs::write(stage.scene.path("stuck"), "").unwrap();
+    stage.daemon_conf["metricsPort"] = json!(9091);
+
+    let _daemon = stage.daemon();
+
+    stage.await_that("all but one are undone", || counted("manifold_tidy_undone_total") == 69);
+    // There is no second round but for what the first one left.
+    stage.await_that("the second round is over", || counted("manifold_tidy_rounds_total") == 2);
+    assert!(counted("manifold_tidy_failed_total") >= 1);
+    let listed = stage.scene.manifold(&["list", "-o", "json"]).stdout;
+    let listed: Vec<serde_json::Value> = serde_json::from_slice(&listed).unwrap();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert!(listed[0].to_string().contains("pod-0"), "{listed:?}");
 }
 
 #[test]

@@ -77,6 +77,8 @@ pub(super) struct Metrics {
     changes: Family<Changed, Counter>,
     pub(super) api: ApiMetrics,
     pub(super) tidied: Counter,
+    undone: Counter,
+    stuck: Counter,
     pub(super) spooled_done: Counter,
     pub(super) spooled_failed: Counter,
     pub(super) configured: Counter,
@@ -110,6 +112,8 @@ impl Default for Metrics {
             changes: Family::default(),
             api: ApiMetrics::default(),
             tidied: Counter::default(),
+            undone: Counter::default(),
+            stuck: Counter::default(),
             spooled_done: Counter::default(),
             spooled_failed: Counter::default(),
             configured: Counter::default(),
@@ -118,6 +122,7 @@ impl Default for Metrics {
             gauges: Gauges::default(),
         };
         metrics.register();
+        metrics.register_tidying();
         metrics.registry.register(
             "manifold_certificate_expiry_timestamp_seconds",
             "Until when the certificate of this node is valid, in seconds since 1970; 0 where there is none",
@@ -148,22 +153,6 @@ impl Metrics {
             "Interfaces of running pods that were attached, detached, or could not be",
             changes.clone(),
         );
-        registry.register("manifold_tidy_rounds", "Rounds of tidying up the node", self.tidied.clone());
-        registry.register(
-            "manifold_spool_done",
-            "DELs that were kept and are done",
-            self.spooled_done.clone(),
-        );
-        registry.register(
-            "manifold_spool_failed",
-            "Tries of DELs that were kept and failed",
-            self.spooled_failed.clone(),
-        );
-        registry.register(
-            "manifold_cache_cleared",
-            "Cached results of sandboxes that are gone, and removed",
-            self.cache_cleared.clone(),
-        );
         registry.register(
             "manifold_configuration_writes",
             "How often the runtime's configuration was written",
@@ -186,6 +175,36 @@ impl Metrics {
         registry.register("manifold_vfs_claimed", "Those that attachments have", gauges.vfs_claimed.clone());
     }
 
+    /// What is counted of tidying up.
+    fn register_tidying(&mut self) {
+        self.registry.register("manifold_tidy_rounds", "Rounds of tidying up the node", self.tidied.clone());
+        self.registry.register(
+            "manifold_tidy_undone",
+            "Attachments of pods that are gone without a DEL, and undone",
+            self.undone.clone(),
+        );
+        self.registry.register(
+            "manifold_tidy_failed",
+            "What tidying up could not undo, each time that it tried",
+            self.stuck.clone(),
+        );
+        self.registry.register(
+            "manifold_spool_done",
+            "DELs that were kept and are done",
+            self.spooled_done.clone(),
+        );
+        self.registry.register(
+            "manifold_spool_failed",
+            "Tries of DELs that were kept and failed",
+            self.spooled_failed.clone(),
+        );
+        self.registry.register(
+            "manifold_cache_cleared",
+            "Cached results of sandboxes that are gone, and removed",
+            self.cache_cleared.clone(),
+        );
+    }
+
     pub(super) fn request(&self, handler: &str, code: u16, method: &Method) {
         let labels =
             Asked { handler: handler.to_owned(), code, method: method.as_str().to_ascii_lowercase() };
@@ -203,6 +222,13 @@ impl Metrics {
     /// Counts a change of a running pod.
     pub(super) fn changed(&self, outcome: &'static str) {
         self.changes.get_or_create(&Changed { outcome }).inc();
+    }
+
+    /// Counts what a round undid, and what it could not.
+    pub(super) fn undone(&self, undone: usize, stuck: usize) {
+        for (counter, number) in [(&self.undone, undone), (&self.stuck, stuck)] {
+            counter.inc_by(u64::try_from(number).unwrap_or(u64::MAX));
+        }
     }
 
     pub(super) fn laps(&self, laps: &[Lap]) {

@@ -17,9 +17,10 @@ use super::desk::{Desk, Ended};
 use crate::engine::gc;
 use crate::engine::scope::Scope;
 use crate::front::machine::Machine;
+use crate::model::fault::Fault;
 use crate::model::thick::{MAX_REQUEST, SPOOL_FORMAT, Spooled};
 
-/// Most DELs done in one round, so that calls that come meanwhile get their turn.
+/// Most DELs done in one round, and most attachments of pods that are gone undone in it, so that calls that come meanwhile get their turn.
 const MOST: usize = 64;
 /// Longest round of DELs.
 const ROUND: Duration = Duration::from_secs(20);
@@ -57,12 +58,21 @@ pub(super) fn start(desk: &Arc<Desk>) {
 
 /// One round; whether more is to be done at once, and which cached results were seen to be of nobody.
 fn round(desk: &Desk, mut leftovers: Leftovers) -> (bool, Leftovers) {
-    let more = empty_the_spool(desk);
-    let machine = Machine::new(&desk.settings.places, &[], &desk.context());
+    let mut more = empty_the_spool(desk);
+    let context = desk.context();
+    let machine = Machine::new(&desk.settings.places, &[], &context);
     // What could not be undone stays on record, and is tried again in the next round.
-    if let Err(fault) = gc::gc(&machine.node(), &Scope::Any, gc::Valid::Living, &[]) {
-        tracing::warn!("tidying up: {fault}");
+    match gc::sweep(&machine.node(), &Scope::Any, gc::Valid::Living, MOST) {
+        Ok(swept) => {
+            more |= swept.more;
+            desk.metrics.undone(swept.undone, swept.faults.len());
+            if let Some(fault) = Fault::gather(swept.faults) {
+                tracing::warn!("tidying up: {fault}");
+            }
+        }
+        Err(fault) => tracing::warn!("tidying up: {fault}"),
     }
+    desk.metrics.laps(&context.stopwatch.unwrap_or_default().laps());
     leftovers.clear(desk, &machine);
     desk.metrics.tidied.inc();
     (more, leftovers)
