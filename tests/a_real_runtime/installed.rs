@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::cell::only_child;
+use crate::cell::{names_in, only_child};
 use crate::pods::address;
 use crate::runtime::Runtime;
 use crate::scene::Scene;
@@ -91,6 +91,14 @@ fn pods_of_before_and_after_an_installation_are_taken_down() {
     runtime.assert_empty();
 }
 
+fn await_that(what: &str, so: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < end, "{what}: not in {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A daemon where the runtime is; killed when dropped.
 struct Daemon(Child);
 
@@ -113,11 +121,7 @@ impl Daemon {
     /// Starts it and waits until it serves.
     fn begin(mut command: Command, socket: &Path) -> Self {
         let daemon = Self(command.spawn().unwrap());
-        let end = Instant::now() + PATIENCE;
-        while UnixStream::connect(socket).is_err() {
-            assert!(Instant::now() < end, "the daemon does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        await_that("the daemon listens", || UnixStream::connect(socket).is_ok());
         daemon
     }
 
@@ -168,6 +172,8 @@ fn a_daemon_sets_the_node_up_and_pods_outlast_whatever_becomes_of_it() {
     for id in [second, third] {
         end_pod(&runtime, &id);
     }
+    // A daemon that is told to stop leaves to the next one what it has not begun.
+    await_that("the kept DELs are done", || names_in(&runtime.scene.path("state/spool")).is_empty());
     daemon.stop();
     runtime.assert_empty();
 }

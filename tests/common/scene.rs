@@ -132,11 +132,18 @@ impl Scene {
         (output.status.success(), by_name.into())
     }
 
-    /// The states of a record, the last first.
-    pub(crate) fn record(&self, container: &str, ifname: &str) -> Vec<Value> {
+    /// The states of a record, the last first; none if there is no record.
+    pub(crate) fn states(&self, container: &str, ifname: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path(&format!("state/records/{container}/{ifname}.json")));
-        let text = text.expect("a record");
+        let text = text.unwrap_or_default();
         text.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The states of a record that there is.
+    pub(crate) fn record(&self, container: &str, ifname: &str) -> Vec<Value> {
+        let states = self.states(container, ifname);
+        assert!(!states.is_empty(), "no record of {container} {ifname}");
+        states
     }
 
     /// Everything kept in files, by path beneath the scene's folder: records, claims, caches, addresses. What a store

@@ -66,10 +66,12 @@ pub(crate) fn trace(scene: &Scene, call: &Call<'_>, conf: &Value) -> Traced {
     traced
 }
 
-/// Makes a call that is killed when it enters the n-th system call of this name.
+/// Makes a call that is killed when it enters the n-th system call of this name. It may come to need fewer of them than
+/// the one that was counted, where it has to wait less for others: then it goes well.
 pub(crate) fn kill(scene: &Scene, call: &Call<'_>, conf: &Value, (name, n): (&str, usize)) {
     let words = ["-e".to_owned(), format!("inject={name}:signal=KILL:when={n}")];
     let traced = Traced::call(scene, call, conf, &words);
     let killed = !traced.ok && traced.log.contains("killed by SIGKILL");
-    assert!(killed, "{} was not killed at {name} {n}", call.verb);
+    let spared = n > 1 && traced.ok && traced.count(name) < n;
+    assert!(killed || spared, "{} was not killed at {name} {n}", call.verb);
 }

@@ -209,7 +209,7 @@ fn add_goes_on_as_soon_as_the_node_is_ready() {
 
     let child = scene::start(command, stage.conf.to_string().as_bytes());
     let where_it_waits = format!("/proc/{}/wchan", child.id());
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while !fs::read_to_string(&where_it_waits).unwrap().contains("poll") {
         assert!(std::time::Instant::now() < end, "it waits for the file");
         std::thread::yield_now();

@@ -10,6 +10,9 @@
     reason = "a test may panic, and starts programs"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod kept;
 mod manifest;
 mod node;

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::common;
 use crate::node::{Node, calico};
 
 /// The object of this kind in the manifest.
@@ -18,6 +19,8 @@ fn object(kind: &str) -> Value {
 
 #[test]
 fn a_daemon_of_the_manifest_sets_its_node_up_and_answers_the_kubelets_probes() {
+    // The port is the manifest's: in a network of this test's own nobody else has it.
+    let _network = common::Node::enter().unwrap();
     let mut node = Node::new();
     let map = object("ConfigMap");
     let mut conf: Value = serde_json::from_str(map["data"]["daemon.json"].as_str().unwrap()).unwrap();
@@ -44,9 +47,7 @@ fn a_daemon_of_the_manifest_sets_its_node_up_and_answers_the_kubelets_probes() {
         conf[key] = json!(node.path(name));
     }
     assert!(mounted.contains(&"/var/lib/cni"), "records and caches are the node's");
-    let port = conf["metricsPort"].clone();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    conf["metricsPort"] = json!(free.port());
+    let port = u16::try_from(conf["metricsPort"].as_u64().unwrap()).unwrap();
     for key in ["stateDir", "cniDir"] {
         conf[key] = node.conf[key].clone();
     }
@@ -60,8 +61,8 @@ fn a_daemon_of_the_manifest_sets_its_node_up_and_answers_the_kubelets_probes() {
     assert!(node.path("bin/manifold-shim").exists() && node.path("bin/manifold").exists());
     for probe in ["readinessProbe", "livenessProbe"] {
         let get = &container[probe]["httpGet"];
-        assert_eq!((&get["host"], &get["port"]), (&json!("127.0.0.1"), &port), "{probe}");
-        let mut stream = TcpStream::connect(free).unwrap();
+        assert_eq!((&get["host"], &get["port"]), (&json!("127.0.0.1"), &json!(port)), "{probe}");
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let path = get["path"].as_str().unwrap();
         stream
             .write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())

@@ -14,7 +14,6 @@ fn found(stage: &Stage) -> (bool, Value) {
 #[test]
 fn the_status_asks_the_switch_and_the_doctor_tells_which_it_is() {
     let mut stage = Stage::new();
-    stage.more = json!({"timeoutSeconds": 2});
     status(&stage).result();
     let (ok, seen) = found(&stage);
     let told = seen["Open vSwitch"]["found"].as_str().unwrap();
@@ -25,6 +24,7 @@ fn the_status_asks_the_switch_and_the_doctor_tells_which_it_is() {
     let (code, what, _) = status(&stage).error();
     assert!(code == 50 && what.contains("has no bridge \"br0\""), "{code} {what}");
 
+    stage.more = json!({"timeoutSeconds": 2});
     stage.switch.kill_daemon();
     stage.switch.kill_database();
     let (code, what, remedy) = status(&stage).error();

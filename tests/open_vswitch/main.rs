@@ -68,7 +68,7 @@ impl Stage {
 
     fn conf(&self, network: &Value) -> Value {
         let mut conf = self.scene.conf(&json!([network]));
-        let mut ovs = json!({"ovsdbSocket": self.switch.socket(), "linkDir": self.scene.path("v"), "timeoutSeconds": 20});
+        let mut ovs = json!({"ovsdbSocket": self.switch.socket(), "linkDir": self.scene.path("v"), "timeoutSeconds": 60});
         ovs.as_object_mut().unwrap().extend(self.more.as_object().unwrap().clone());
         conf["vhostUser"] = ovs;
         conf

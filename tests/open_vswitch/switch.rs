@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 const VSWITCHD: &str = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 /// How long anything may take here.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A switch with the bridge `br0`.
 pub(crate) struct Switch {
@@ -111,7 +111,7 @@ impl Switch {
 
     fn vsctl_words(&self, words: &[&str]) -> String {
         let mut command = self.command("ovs-vsctl");
-        command.arg("--timeout=20").arg(format!("--db=unix:{}", self.socket().display())).args(words);
+        command.arg("--timeout=60").arg(format!("--db=unix:{}", self.socket().display())).args(words);
         let done = command.output().unwrap();
         assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
@@ -125,6 +125,14 @@ impl Switch {
     /// A column of an interface.
     pub(crate) fn interface(&self, name: &str, column: &str) -> String {
         self.vsctl(&format!("--bare get Interface {name} {column}"))
+    }
+
+    /// How many frames came in through a port.
+    pub(crate) fn received(&self, bridge: &str, port: &str) -> u64 {
+        let done = self.command("ovs-ofctl").args(["dump-ports", bridge, port]).output().unwrap();
+        let text = String::from_utf8(done.stdout).unwrap();
+        let count = text.split("rx pkts=").nth(1).and_then(|rest| rest.split(',').next()?.parse().ok());
+        count.unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&done.stderr)))
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -42,18 +42,21 @@ impl Pair {
         let peer = format!("--eth-peer=0,{SECOND}");
         let words = ["--forward-mode=rxonly", "--tx-first", "--burst=128", &peer];
         let first = Application::start(&self.sockets[0], FIRST, &words);
-        self.connected(0);
+        let port = self.connected(0);
+        wait("the switch has the burst", || self.stage.switch.received("br0", &port) >= 128);
+        // What it lets through is on its way for a moment longer.
         pause(Duration::from_secs(2));
         let (_, sent) = first.finish();
         let (received, _) = second.finish();
         (sent, received)
     }
 
-    /// Waits until the switch says that the application is there.
-    fn connected(&self, n: usize) {
+    /// Waits until the switch says that the application is there; answers with the port's name.
+    fn connected(&self, n: usize) -> String {
         let record = &self.stage.scene.record(&format!("pod-{n}"), "net1")[0];
         let name = record["steps"][1]["port"]["make"]["name"].as_str().unwrap().to_owned();
         wait("the application is connected", || self.stage.switch.interface(&name, "link_state") == "up");
+        name
     }
 
     fn end(self) {

@@ -6,9 +6,9 @@ use crate::strace::{self, CHANGES};
 #[test]
 fn a_switch_that_is_down_is_a_clear_error_in_bounded_time_and_leaves_nothing() {
     let mut stage = Stage::new();
-    stage.more = json!({"timeoutSeconds": 2});
     let keys = json!({});
     stage.add(&keys);
+    stage.more = json!({"timeoutSeconds": 2});
 
     // ovs-vswitchd alone: the database takes the change, and nobody acts on it.
     stage.switch.kill_daemon();

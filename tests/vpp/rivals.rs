@@ -78,7 +78,7 @@ fn somebody_who_keeps_a_bridge_domain_is_waited_for_a_bounded_time() {
     let keeper = std::fs::File::open(&path).unwrap();
     let keeper = lock::exclusive(keeper, &path, lock::LIMIT).unwrap();
     let mut conf = stage.conf(&stage.network(&keys));
-    conf["vhostUser"]["timeoutSeconds"] = json!(1);
+    conf["vhostUser"]["timeoutSeconds"] = json!(3);
     let call = Call { verb: "ADD", container: "pod-1", ifname: "net1", netns: stage.pod.path().as_str() };
 
     let (code, what, remedy) = stage.scene.call(&call, &conf).error();

@@ -28,7 +28,7 @@ impl Stage {
     pub(crate) fn conf(&self, network: &Value) -> Value {
         let mut conf = self.scene.conf(&json!([network]));
         conf["vhostUser"] = json!({"vppSocket": self.peer.socket(), "linkDir": self.scene.path("v"),
-            "ovsdbSocket": self.scene.path("no-ovs"), "timeoutSeconds": 10});
+            "ovsdbSocket": self.scene.path("no-ovs"), "timeoutSeconds": 60});
         conf
     }
 

@@ -59,7 +59,7 @@ fn a_vpp_that_hangs_is_waited_for_a_bounded_time_and_nothing_is_forgotten() {
     let stage = Stage::new();
     let keys = json!({"interfaceType": "memif"});
     let mut conf = stage.conf(&stage.network(&keys));
-    conf["vhostUser"]["timeoutSeconds"] = json!(1);
+    conf["vhostUser"]["timeoutSeconds"] = json!(3);
     let call = |verb| {
         let call = Call { verb, container: "pod-1", ifname: "net1", netns: stage.pod.path().as_str() };
         stage.scene.call(&call, &conf)
@@ -71,7 +71,7 @@ fn a_vpp_that_hangs_is_waited_for_a_bounded_time_and_nothing_is_forgotten() {
         .behave(Manners { unknown: vec![], trouble: Some(("control_ping", Trouble::Silence, u32::MAX)) });
     let (code, what, remedy) = call("DEL").error();
     assert!(
-        code == 104 && what.contains("its port of the switch") && what.contains("did not answer in 1 s"),
+        code == 104 && what.contains("its port of the switch") && what.contains("did not answer in 3 s"),
         "{what}"
     );
     assert!(remedy.contains("vppctl"), "{remedy}");
