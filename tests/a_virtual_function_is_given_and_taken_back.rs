@@ -14,7 +14,7 @@ mod common;
 #[path = "common/scene.rs"]
 mod scene;
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::rc::Rc;
@@ -37,6 +37,7 @@ use manifold::host::sysfs::Sysfs;
 use manifold::host::vf_registry::VfRegistry;
 use manifold::model::fault::Outcome;
 use manifold::model::{Attachment, FaultKind, Network, Object, Owner, Role};
+use nix::fcntl::{Flock, FlockArg};
 use scene::{Scene, ip};
 use serde_json::{Value, json};
 
@@ -296,6 +297,36 @@ fn a_link_of_the_pods_own_is_not_touched() {
     assert_eq!(stage.add(json!({})).unwrap_err().kind(), FaultKind::Exists);
 
     assert_eq!((stage.on_host().unwrap(), stage.in_pod(), stage.account()), (before, own, None));
+}
+
+#[test]
+fn who_works_on_a_vf_has_the_lock_that_the_peer_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = VfRegistry::at(folder.path());
+    let path = folder.path().join(format!("pci/vf_lock/{VF}.lock"));
+    let is_free = || {
+        let held = File::open(&path).unwrap();
+        Flock::lock(held, FlockArg::LockExclusiveNonblock).is_ok()
+    };
+
+    let ours = registry.lock(VF.parse().unwrap()).unwrap();
+    assert!(!is_free());
+    drop(ours);
+    assert!(is_free());
+
+    // And waits while the peer has it.
+    let theirs = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusive).unwrap();
+    let (told, hears) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let registry = registry.clone();
+        scope.spawn(move || {
+            let _lock = registry.lock(VF.parse().unwrap()).unwrap();
+            told.send(()).unwrap();
+        });
+        assert!(hears.recv_timeout(Duration::from_millis(300)).is_err(), "it does not wait");
+        drop(theirs);
+        hears.recv_timeout(Duration::from_secs(20)).unwrap();
+    });
 }
 
 #[test]

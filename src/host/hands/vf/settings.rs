@@ -117,13 +117,13 @@ pub(super) fn settle(socket: &mut Socket, index: u32, mac: MacAddr, rest: Rest) 
     socket.ask_all(bounce)?;
     let mut pace = Pace::of(FOLLOWS);
     loop {
-        let has = seen(socket)?;
-        if has == Some(mac) {
+        if seen(socket)? == Some(mac) {
             return Ok(());
         }
         let change = Change { mac: Some(mac), ..Change::default() };
         let refused = socket.ask(change.request(index))?.err();
-        if refused.is_some() && !pace.again() {
+        // A driver may also accept it, and follow later or never.
+        if (refused.is_some() || seen(socket)? != Some(mac)) && !pace.again() {
             let fault = Fault::new(
                 FaultKind::Kernel,
                 format!("the VF's driver does not take Ethernet address {mac}"),
