@@ -202,6 +202,13 @@ impl Application {
         Self::with(&format!("path={socket},server=0"), mac, words)
     }
 
+    /// Starts it as a container is started: by a script for the shell, with nothing to read.
+    pub(crate) fn of_script(script: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Self { child: command.spawn().unwrap() }
+    }
+
     fn with(end: &str, mac: &str, words: &[&str]) -> Self {
         let prefix = format!("app-{}-{}", std::process::id(), mac.replace(':', ""));
         let device = format!("net_virtio_user0,{end},queues=1,mac={mac}");

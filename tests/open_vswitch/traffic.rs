@@ -150,6 +150,52 @@ fn a_socket_that_the_switch_makes_is_the_pods_where_the_operator_allows_it() {
     stage.assert_empty();
 }
 
+/// The pod in the page about vhost-user: the script that its container runs.
+fn script_of_the_page() -> String {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/vhost-user.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let pod = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let pod: Value = serde_saphyr::from_str(pod).unwrap();
+    let command = pod["spec"]["containers"][0]["command"].as_array().unwrap();
+    assert_eq!((&command[0], &command[1]), (&json!("sh"), &json!("-c")));
+    command[2].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_pod_of_the_page_gives_every_frame_back() {
+    let stage = Stage::new();
+    let other = stage.scene.node.pod().unwrap();
+    let made = stage.add(&json!({}));
+    let second = stage.call_for("ADD", ("pod-2", &other), &stage.network(&json!({}))).result();
+    let name = |container: &str| {
+        let record = &stage.scene.record(container, "net1")[0];
+        record["steps"][1]["port"]["make"]["name"].as_str().unwrap().to_owned()
+    };
+    let up = |container: &str| {
+        let name = name(container);
+        wait("the application is connected", || stage.switch.interface(&name, "link_state") == "up");
+    };
+    let folder = std::path::Path::new(socket(&made)).parent().unwrap();
+    // What another application left; and this machine has no huge pages.
+    drop(std::os::unix::net::UnixListener::bind(socket(&made)).unwrap());
+    let huge = "--in-memory --single-file-segments";
+    let prefix = format!("page-{}", std::process::id());
+    let plain = format!("--no-huge -m 256 --no-telemetry --file-prefix={prefix} --lcores 0@0,1@0");
+    let script = script_of_the_page();
+    assert!(script.contains(huge), "{script}");
+    let script = script.replace("/sockets", folder.to_str().unwrap()).replace(huge, &plain);
+
+    let _pod = Application::of_script(&script);
+    up("pod-1");
+    let mac = made["interfaces"][0]["mac"].as_str().unwrap();
+    let words = ["--forward-mode=rxonly", "--tx-first", "--burst=128", &format!("--eth-peer=0,{mac}")];
+    let sender = Application::start(socket(&second), FIRST, &words);
+    up("pod-2");
+    pause(Duration::from_secs(2));
+
+    assert_eq!(sender.finish(), (128, 128));
+}
+
 #[test]
 fn frames_pass_after_the_database_was_restarted() {
     let mut pair = Pair::new([100, 100]);
