@@ -1,5 +1,6 @@
 //! `CNI_ARGS`: `KEY=value;KEY=value` (deprecated by the specification, used by every runtime).
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -41,14 +42,10 @@ impl CniArgs {
             "K8S_POD_INFRA_CONTAINER_ID",
             "K8S_POD_UID",
         ];
-        let mut tidy = Self::default();
-        for key in FIRST {
-            if let Some(value) = self.get(key) {
-                tidy.set(key, value);
-            }
-        }
-        self.0.iter().for_each(|(key, value)| tidy.set(key, value.as_str()));
-        tidy
+        let mut last: HashMap<&str, &str> = self.0.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let keys = FIRST.into_iter().chain(self.0.iter().map(|(key, _)| key.as_str()));
+        let pairs = keys.filter_map(|key| last.remove_entry(key));
+        Self(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
     }
 
     /// The pairs, in order.
@@ -102,6 +99,16 @@ mod tests {
     fn arguments_are_tidied() {
         let args: CniArgs = "X=1;K8S_POD_NAME=p;IgnoreUnknown=1;X=2;K8S_POD_NAMESPACE=n".parse().unwrap();
         assert_eq!(args.tidied().to_string(), "IgnoreUnknown=1;K8S_POD_NAMESPACE=n;K8S_POD_NAME=p;X=2");
+    }
+
+    #[test]
+    fn arguments_by_the_thousands_are_tidied_as_quickly_as_they_are_read() {
+        let text = |from: usize| (from..100_000).map(|n| format!("K{n}=;")).collect::<String>();
+
+        let args: CniArgs = format!("{}{}K0=1", text(0), text(50_000)).parse().unwrap();
+
+        assert_eq!((args.pairs().len(), args.tidied().pairs().len()), (150_001, 100_000));
+        assert_eq!(args.tidied().get("K0"), Some("1"));
     }
 
     #[test]
