@@ -6,8 +6,11 @@ CASES :=
 STATIC := -Ctarget-feature=+crt-static -Crelocation-model=static -Clink-arg=-Wl,--icf=all -Clink-arg=-Wl,-O2
 ROUNDS :=
 PODS :=
+TARGET :=
+SECONDS := 60
 
-.PHONY: help demo demo-vhost test rig bench bench-storm bench-switch bench-rig soak release deps-demo deps-test
+.PHONY: help demo demo-vhost test fuzz rig bench bench-storm bench-switch bench-rig soak release deps-demo deps-test \
+	deps-fuzz
 
 help: ## prints this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' Makefile | expand -t 20
@@ -20,6 +23,9 @@ demo-vhost: deps-test release ## shows vhost-user: DPDK applications in pods, fr
 
 test: ## runs all checks, all tests, and the cases in the emulated machine
 	@.ci/test
+
+fuzz: deps-fuzz ## looks for inputs that break parsers, all or one: make fuzz TARGET=config SECONDS=600
+	@.ci/fuzz $(SECONDS) $(TARGET)
 
 rig: deps-test ## runs only the cases in the emulated machine: make rig CASES="--filter vlan"
 	@cargo build --quiet --locked --workspace
@@ -56,3 +62,6 @@ deps-demo:
 
 deps-test:
 	@.ci/deps test
+
+deps-fuzz:
+	@.ci/deps fuzz

@@ -3,8 +3,8 @@
 //! [`Plugins`] makes the request: environment, standard input, and which verb a version knows. `process` runs it
 //! within limits, beneath another `root` if need be, `talk` feeds and hears it, `answer` tells what it said.
 
-mod answer;
-mod excerpt;
+pub mod answer;
+pub mod excerpt;
 mod process;
 pub mod root;
 mod talk;

@@ -14,7 +14,10 @@ const NO_CODE: u32 = 999;
 const MAX_TEXT: usize = 4096;
 
 /// The result of an ADD in the runtime's version, nothing for other verbs, or the error.
-pub(super) fn read(verb: Command, version: CniVersion, answer: &Answer) -> Result<Vec<u8>, ErrorReply> {
+///
+/// # Errors
+/// What the daemon answers is no result, or it is an error.
+pub fn read(verb: Command, version: CniVersion, answer: &Answer) -> Result<Vec<u8>, ErrorReply> {
     if answer.code != 200 {
         return Err(error(answer));
     }

@@ -14,12 +14,12 @@ const LIMIT: Duration = Duration::from_secs(300);
 const MAX_HEAD: usize = 64 << 10;
 
 /// What came back.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
     /// The status code.
-    pub(super) code: u16,
+    pub code: u16,
     /// The body.
-    pub(super) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 /// Why nothing came back.
@@ -60,8 +60,8 @@ pub(super) fn post(socket: &Path, path: &str, body: &[u8]) -> Result<Answer, Fai
     }
 }
 
-/// The answer in these bytes, if they are a whole one.
-fn parse(bytes: &[u8]) -> Option<Answer> {
+/// The answer in these bytes, if they are a whole one. It is never longer than [`MAX_ANSWER`].
+pub fn parse(bytes: &[u8]) -> Option<Answer> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(length) = head.parse(bytes).ok()? else { return None };

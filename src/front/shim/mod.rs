@@ -4,8 +4,8 @@
 //! A DEL that cannot be delivered is kept in a file, for the daemon to do when it is back, and answered as done: a runtime
 //! that is told of a failure asks again for a while and then forgets.
 
-mod answer;
-mod http;
+pub mod answer;
+pub mod http;
 mod spool;
 
 use std::collections::BTreeMap;

@@ -28,10 +28,12 @@ pub(super) fn judge(ended: Ended) -> Outcome<Ended> {
     if ended.status.success() {
         return Ok(ended);
     }
-    Err(match refusal(&ended.stdout) {
-        Some(refusal) => refusal.into_fault(&ended.stderr),
-        None => unexplained(&ended),
-    })
+    Err(refused(&ended.stdout, &ended.stderr).unwrap_or_else(|| unexplained(&ended)))
+}
+
+/// What a plugin that failed says on standard output, with what it says on standard error, if it is an error object.
+pub fn refused(stdout: &[u8], stderr: &Excerpt) -> Option<Fault> {
+    refusal(stdout).map(|refusal| refusal.into_fault(stderr))
 }
 
 /// `; on stderr it wrote "…"`, if it wrote anything.

@@ -8,7 +8,7 @@ const KEPT: usize = 2048;
 
 /// The first and last few KiB of what was written. Prints on one line, quoted, and says how much it leaves out.
 #[derive(Debug, Default)]
-pub(super) struct Excerpt {
+pub struct Excerpt {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     omitted: u64,
@@ -16,14 +16,14 @@ pub(super) struct Excerpt {
 
 impl Excerpt {
     /// The excerpt of a whole text.
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub fn of(bytes: &[u8]) -> Self {
         let mut excerpt = Self::default();
         excerpt.push(bytes);
         excerpt
     }
 
     /// Adds what was written next.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         let room = KEPT - self.head.len();
         let (head, rest) = bytes.split_at(room.min(bytes.len()));
         self.head.extend_from_slice(head);
@@ -34,7 +34,7 @@ impl Excerpt {
     }
 
     /// Whether there is nothing but white space.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.omitted == 0 && self.head.iter().chain(&self.tail).all(u8::is_ascii_whitespace)
     }
 }

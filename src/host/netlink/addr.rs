@@ -56,14 +56,20 @@ pub fn of_link(socket: &mut Socket, index: u32) -> Outcome<Vec<IpNetwork>> {
 }
 
 /// What the kernel says of one address.
-struct Seen {
-    index: u32,
-    address: IpNetwork,
-    tentative: bool,
-    failed: bool,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Index of its link.
+    pub index: u32,
+    /// The address.
+    pub address: IpNetwork,
+    /// Whether duplicate address detection has not ended.
+    pub tentative: bool,
+    /// Whether somebody else has it.
+    pub failed: bool,
 }
 
-fn read(message: &Message) -> Option<Seen> {
+/// Reads what the kernel says of an address; `None` of what is none.
+pub fn read(message: &Message) -> Option<Seen> {
     let Message::NewAddress(message) = message else { return None };
     let find = |pick: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(pick);
     // On IPv4, ADDRESS is the peer of a point-to-point link; LOCAL is ours.

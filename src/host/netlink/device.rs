@@ -72,7 +72,8 @@ pub fn all(socket: &mut Socket) -> Outcome<Vec<Device>> {
     link::every(socket, read)
 }
 
-fn read(message: &Message) -> Option<Device> {
+/// Reads what the kernel says of a device's link; `None` of what is none.
+pub fn read(message: &Message) -> Option<Device> {
     let Message::NewLink(message) = message else { return None };
     let flags = message.header.flags;
     let mut device = Device {

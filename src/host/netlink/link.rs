@@ -219,8 +219,8 @@ pub fn raise(index: u32) -> Request {
     Request::change(Message::SetLink(message), 0)
 }
 
-/// Reads what the kernel says of a link.
-fn read(message: &Message) -> Option<Seen> {
+/// Reads what the kernel says of a link; `None` of what is none.
+pub fn read(message: &Message) -> Option<Seen> {
     let Message::NewLink(message) = message else { return None };
     let mut seen = Seen {
         index: message.header.index,

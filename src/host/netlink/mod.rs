@@ -13,6 +13,7 @@ pub mod route;
 pub mod socket;
 pub mod sockets;
 pub mod vf;
+pub mod wire;
 
 pub use socket::{Request, Socket};
 pub use sockets::Sockets;

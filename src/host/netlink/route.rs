@@ -121,8 +121,8 @@ fn list(socket: &mut Socket, message: RouteMessage) -> Outcome<Vec<Seen>> {
     Ok(messages.iter().flat_map(read).collect())
 }
 
-/// A route, once for each of its next hops: IPv6 makes one route of those that differ in nothing else.
-fn read(message: &Message) -> Vec<Seen> {
+/// Reads a route, once for each of its next hops: IPv6 makes one route of those that differ in nothing else.
+pub fn read(message: &Message) -> Vec<Seen> {
     let Message::NewRoute(message) = message else { return Vec::new() };
     let Some(seen) = read_one(message) else { return Vec::new() };
     let hops = message.attributes.iter().find_map(|attribute| match attribute {

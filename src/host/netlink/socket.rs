@@ -4,14 +4,14 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
+use super::wire::{self, Pending};
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 
@@ -151,23 +151,19 @@ impl Socket {
         for request in requests {
             self.sequence = self.sequence.wrapping_add(1);
             let dump = request.flags & NLM_F_DUMP == NLM_F_DUMP;
-            open.push(Pending {
-                acknowledged: dump || request.flags & NLM_F_ACK != 0,
-                answer: Ok(Vec::new()),
-                done: false,
-            });
+            open.push(Pending::new(dump || request.flags & NLM_F_ACK != 0));
             let mut header = NetlinkHeader::default();
             header.flags = request.flags | NLM_F_REQUEST;
             header.sequence_number = self.sequence;
             append(&mut wire, NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request.message)));
         }
         self.inner.send(&wire, 0).map_err(|cause| broken("send to", cause))?;
-        while open.iter().any(|p| !p.done) {
+        while open.iter().any(|pending| !pending.is_done()) {
             self.receive(|header, payload| {
                 deliver(&mut open, header.sequence_number.wrapping_sub(first), payload)
             })?;
         }
-        Ok(open.into_iter().map(|p| p.answer).collect())
+        Ok(open.into_iter().map(Pending::answer).collect())
     }
 
     /// Asks for one object and gives it as the kernel sent it, without the netlink header: for what the types of
@@ -183,22 +179,9 @@ impl Socket {
         append(&mut wire, NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message)));
         self.inner.send(&wire, 0).map_err(|cause| broken("send to", cause))?;
         loop {
-            let datagram = self.receive_whole()?;
-            let undecodable = |cause: netlink_packet_core::DecodeError| {
-                Fault::new(FaultKind::Kernel, "cannot read a netlink message").because(cause)
-            };
-            let buffer = NetlinkBuffer::new_checked(&datagram).map_err(undecodable)?;
-            if buffer.sequence_number() != self.sequence {
-                // It is late: its request's wait has ended.
-                continue;
-            }
-            if buffer.message_type() != NLMSG_ERROR {
-                return Ok(Ok(datagram.get(16..buffer.length() as usize).unwrap_or_default().to_vec()));
-            }
-            let error = NetlinkMessage::<Message>::deserialize(&datagram).map_err(undecodable)?;
-            if let NetlinkPayload::Error(error) = error.payload {
-                let errno = error.code.map(|code| code.get().saturating_abs()).unwrap_or_default();
-                return Ok(Err(Refusal { errno, words: words(&error.header) }));
+            // One that is late is passed over: its request's wait has ended.
+            if let Some(answer) = wire::object(&self.receive_whole()?, self.sequence)? {
+                return Ok(answer);
             }
         }
     }
@@ -242,48 +225,11 @@ impl Socket {
                 return Err(broken("receive from", cause));
             }
         }
-        let mut rest = self.buffer.as_slice();
-        while !rest.is_empty() {
-            let undecodable = |cause: netlink_packet_core::DecodeError| {
-                Fault::new(FaultKind::Kernel, "cannot read a netlink message").because(cause)
-            };
-            let length = NetlinkBuffer::new_checked(&rest).map_err(undecodable)?.length() as usize;
-            let message = NetlinkMessage::<Message>::deserialize(rest).map_err(undecodable)?;
-            self.torn |= message.header.flags & NLM_F_DUMP_INTR != 0;
-            each(&message.header, message.payload);
-            rest = rest.get(length.next_multiple_of(4).max(16)..).unwrap_or_default();
-        }
-        Ok(())
-    }
-}
-
-/// A request whose answer has not come in full.
-struct Pending {
-    /// Whether the answer ends with an acknowledgement or an end-of-dump, not with the object itself.
-    acknowledged: bool,
-    answer: Answer,
-    done: bool,
-}
-
-impl Pending {
-    fn take(&mut self, payload: NetlinkPayload<Message>) {
-        match payload {
-            NetlinkPayload::InnerMessage(message) => {
-                self.done |= !self.acknowledged;
-                if let Ok(messages) = &mut self.answer {
-                    messages.push(message);
-                }
-            }
-            NetlinkPayload::Error(error) => {
-                self.done = true;
-                if let Some(code) = error.code {
-                    self.answer =
-                        Err(Refusal { errno: code.get().saturating_abs(), words: words(&error.header) });
-                }
-            }
-            NetlinkPayload::Done(_) => self.done = true,
-            _ => {}
-        }
+        let torn = &mut self.torn;
+        wire::messages(&self.buffer, |header, payload| {
+            *torn |= header.flags & NLM_F_DUMP_INTR != 0;
+            each(header, payload);
+        })
     }
 }
 
@@ -302,21 +248,6 @@ fn append(wire: &mut Vec<u8>, mut message: NetlinkMessage<Message>) {
     wire.resize(start + message.buffer_len().next_multiple_of(4), 0);
     if let Some(place) = wire.get_mut(start..) {
         message.serialize(place);
-    }
-}
-
-/// The kernel's words in what follows the header of the refused request: attribute 1, `NLMSGERR_ATTR_MSG`.
-fn words(after_code: &[u8]) -> Option<String> {
-    let mut rest = after_code.get(16..)?;
-    loop {
-        let (length, tail) = rest.split_first_chunk::<2>()?;
-        let (kind, tail) = tail.split_first_chunk::<2>()?;
-        let length = usize::from(u16::from_ne_bytes(*length));
-        if u16::from_ne_bytes(*kind) & 0x3fff == 1 {
-            let text = tail.get(..length.checked_sub(4)?)?;
-            return Some(String::from_utf8_lossy(text).trim_end_matches('\0').to_owned());
-        }
-        rest = rest.get(length.next_multiple_of(4).max(4)..)?;
     }
 }
 

@@ -162,8 +162,8 @@ const ETH_P_8021AD: u16 = 0x88a8;
 /// `ARPHRD_ETHER`.
 const ETHERNET: u16 = 1;
 
-/// Reads a link: a header of 16 bytes (`struct ifinfomsg`), then attributes.
-fn read(bytes: &[u8], number: u32) -> Option<SeenPf> {
+/// Reads a link, and what it says of one VF: a header of 16 bytes (`struct ifinfomsg`), then attributes.
+pub fn read(bytes: &[u8], number: u32) -> Option<SeenPf> {
     let kind = u16::from_ne_bytes(*bytes.get(2..)?.first_chunk()?);
     let flags = u32_at(bytes, 8)?;
     let mut seen = SeenPf {
