@@ -40,7 +40,10 @@ fn records_and_plugins_are_looked_for_where_the_shims_file_has_them() {
 
     assert!(stage.scene.path("other/stateDir/records").exists(), "{found}");
     assert!(!stage.scene.path("state").exists(), "{found}");
-    assert!(found["plugins"]["found"].as_str().unwrap().contains("other/binDir"), "{found}");
+    assert!(found["plugins"]["found"].as_str().unwrap().contains("other/binDir\" is not seen"), "{found}");
+    std::fs::create_dir(stage.scene.path("other/binDir")).unwrap();
+    let (_, found) = stage.scene.examined("00-manifold.conf", &stage.conf);
+    assert_eq!(found["plugins"]["health"], "warning", "{found}");
 }
 
 #[test]

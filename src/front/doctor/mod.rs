@@ -60,7 +60,8 @@ pub(super) fn examine(conf_dir: &Path, fallback: Places) -> Vec<Finding> {
         }
     }
     findings.push(records::look(&Machine::new(places, &[], &Context::default())));
-    findings.push(node::plugins(&places.bin_dir));
+    let is_shims = conf.as_ref().is_ok_and(Conf::is_shims);
+    findings.push(node::plugins(&places.bin_dir, is_shims));
     findings.extend(node::kernel());
     findings.push(node::kubelet(&places.kubelet_dir.join("pod-resources/kubelet.sock")));
     findings.extend([node::virtual_functions(), node::huge_pages()]);

@@ -22,8 +22,14 @@ pub(super) fn rights() -> Finding {
     bad("rights", &fault.remedy("run Manifold, and this, as root on the host"))
 }
 
-/// The plugins that can be run.
-pub(super) fn plugins(dir: &Path) -> Finding {
+/// The plugins that can be run; by a daemon, which may have another root directory than the doctor.
+pub(super) fn plugins(dir: &Path, by_daemon: bool) -> Finding {
+    if by_daemon && !dir.exists() {
+        return ok(
+            "plugins",
+            format!("{dir:?} is not seen from here: STATUS tells of those that every pod needs"),
+        );
+    }
     let is_program = |entry: &fs::DirEntry| {
         entry.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
