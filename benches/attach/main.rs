@@ -18,6 +18,7 @@ mod api_server;
 mod cluster;
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod disk;
 mod engine;
 mod floor;
 mod machine;
@@ -41,7 +42,7 @@ fn main() {
     // `cargo bench` adds arguments of its own.
     let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(ROUNDS);
     let scene = Scene::enter();
-    println!("{}", machine::describe());
+    println!("{}\n* records and addresses: on {}", machine::describe(), scene.medium());
     let cluster = Cluster::start(&scene);
     cluster.print_memory(&scene);
 

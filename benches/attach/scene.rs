@@ -7,6 +7,7 @@ use manifold::model::Network;
 use tempfile::TempDir;
 
 use crate::common::{Node, Pod};
+use crate::disk::Disk;
 
 /// The link that every macvlan sits on.
 pub(crate) const MASTER: &str = "uplink";
@@ -17,7 +18,8 @@ const REFERENCE: &str = "/usr/lib/cni";
 /// The node.
 pub(crate) struct Scene {
     node: Node,
-    directory: TempDir,
+    disk: Disk,
+    programs: TempDir,
     memory: TempDir,
 }
 
@@ -34,9 +36,8 @@ impl Scene {
             let status = Command::new("ip").args(command.split(' ')).status().unwrap();
             assert!(status.success(), "ip {command}");
         }
-        // Beside the build, on a disk: the memory file systems some machines have on /tmp are no place for state.
-        let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let scene = Self { node, directory, memory: TempDir::new_in("/dev/shm").unwrap() };
+        let programs = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let scene = Self { node, disk: Disk::make(), programs, memory: TempDir::new_in("/dev/shm").unwrap() };
         scene.install();
         scene
     }
@@ -45,7 +46,6 @@ impl Scene {
     /// lies in memory in small pieces, and mapping those makes every start slower. Another process writes: what this one
     /// has had in memory is counted as that of its children, too.
     fn install(&self) {
-        std::fs::create_dir(self.programs()).unwrap();
         let reference = ["macvlan", "host-local", "bridge"].map(|name| format!("{REFERENCE}/{name}"));
         for from in reference.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_manifold")]) {
             let to = self.programs().join(Path::new(from).file_name().unwrap());
@@ -60,7 +60,7 @@ impl Scene {
 
     /// The directory of the programs: `CNI_PATH`.
     pub(crate) fn programs(&self) -> PathBuf {
-        self.path("programs")
+        self.programs.path().to_owned()
     }
 
     pub(crate) fn pod(&self) -> Pod {
@@ -69,7 +69,12 @@ impl Scene {
 
     /// A directory of state.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.disk.path().join(name)
+    }
+
+    /// What state is kept on.
+    pub(crate) fn medium(&self) -> &'static str {
+        self.disk.describe()
     }
 
     /// A directory of state on a file system in memory.
