@@ -63,7 +63,7 @@ impl Netns {
         })
     }
 
-    /// Opens the namespace of the calling thread, to move links to.
+    /// Opens the namespace of the calling thread: to move links to, to compare with, to come back to.
     ///
     /// # Errors
     /// It may not be opened.
@@ -71,15 +71,18 @@ impl Netns {
         File::open(OWN).map_err(|cause| unreadable(Path::new(OWN), cause))
     }
 
-    /// What stands at a path.
+    /// Where it is.
+    pub fn path(&self) -> &NetnsPath {
+        &self.path
+    }
+
+    /// Which namespace it is, seen from the calling thread's, which is `home`.
     ///
     /// # Errors
-    /// As [`Netns::open`].
-    pub fn state(path: &NetnsPath) -> Outcome<NetnsState> {
-        let Some(netns) = Self::open(path)? else { return Ok(NetnsState::Gone) };
-        let there = identity(&netns.file).map_err(|cause| unreadable(path.as_path(), cause))?;
-        let own =
-            File::open(OWN).and_then(|f| identity(&f)).map_err(|cause| unreadable(Path::new(OWN), cause))?;
+    /// The kernel does not tell.
+    pub fn state(&self, home: &File) -> Outcome<NetnsState> {
+        let there = identity(&self.file).map_err(|cause| unreadable(self.path.as_path(), cause))?;
+        let own = identity(home).map_err(|cause| unreadable(Path::new(OWN), cause))?;
         Ok(if there == own { NetnsState::Own } else { NetnsState::There(there) })
     }
 
@@ -116,7 +119,14 @@ impl Netns {
     /// # Errors
     /// The namespace could not be entered, or as [`Socket::open`].
     pub fn socket(&self) -> Outcome<Socket> {
-        let home = File::open(OWN).map_err(|cause| unreadable(Path::new(OWN), cause))?;
+        self.socket_from(&Self::own()?)
+    }
+
+    /// The same, where the calling thread's namespace is open already, as `home`.
+    ///
+    /// # Errors
+    /// As [`Netns::socket`].
+    pub fn socket_from(&self, home: &File) -> Outcome<Socket> {
         enter(self.file.as_fd()).map_err(|cause| self.not_entered(cause))?;
         let socket = Socket::open();
         match enter(home.as_fd()) {

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::OnceLock;
 
 use super::exec::Plugins;
 use super::netlink::link::{self, Seen};
 use super::netlink::{Socket, Sockets, route};
-use super::netns::Netns;
 use super::ovsdb::OpenSwitches;
 use super::sysfs::Sysfs;
 use super::vf_registry::VfRegistry;
@@ -20,6 +20,9 @@ use crate::plan::facts::{Answer, LinkFacts, Place, Question};
 
 /// Longest file read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
+
+/// The boot that this process runs in: it sees no other.
+static BOOT: OnceLock<String> = OnceLock::new();
 
 mod vf;
 
@@ -69,7 +72,7 @@ impl HostProbe {
 
 impl Probe for HostProbe {
     fn netns(&self, path: &NetnsPath) -> Outcome<NetnsState> {
-        Netns::state(path)
+        self.sockets.look(path)
     }
 
     fn answer(&self, question: &Question, netns: Option<&NetnsPath>) -> Outcome<Answer> {
@@ -93,7 +96,11 @@ impl Probe for HostProbe {
     }
 
     fn boot_id(&self) -> Outcome<String> {
-        text(Path::new("/proc/sys/kernel/random/boot_id")).map(|id| id.trim().to_owned())
+        if let Some(id) = BOOT.get() {
+            return Ok(id.clone());
+        }
+        let id = text(Path::new("/proc/sys/kernel/random/boot_id"))?;
+        Ok(BOOT.get_or_init(|| id.trim().to_owned()).clone())
     }
 }
 

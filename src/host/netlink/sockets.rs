@@ -1,8 +1,10 @@
 //! The sockets of one call: one on the host, one in the pod, each opened when first needed.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::fs::File;
 
 use super::socket::Socket;
+use crate::engine::ports::NetnsState;
 use crate::host::netns::Netns;
 use crate::model::NetnsPath;
 use crate::model::fault::Outcome;
@@ -12,6 +14,10 @@ use crate::model::fault::Outcome;
 pub struct Sockets {
     host: RefCell<Option<Socket>>,
     pod: RefCell<Option<Pod>>,
+    /// The namespace looked at last: what was found good is what is worked in.
+    seen: RefCell<Option<Netns>>,
+    /// The calling thread's own.
+    home: OnceCell<File>,
 }
 
 /// A pod's network namespace, open, with a socket in it.
@@ -20,7 +26,6 @@ pub struct Pod {
     pub netns: Netns,
     /// The socket.
     pub socket: Socket,
-    path: NetnsPath,
 }
 
 impl Sockets {
@@ -43,11 +48,33 @@ impl Sockets {
     pub fn pod<T>(&self, path: &NetnsPath, work: impl FnOnce(&mut Pod) -> Outcome<T>) -> Outcome<T> {
         let mut slot = self.pod.borrow_mut();
         match slot.as_mut() {
-            Some(pod) if pod.path == *path => work(pod),
+            Some(pod) if pod.netns.path() == path => work(pod),
             Some(_) | None => {
-                let netns = Netns::open_existing(path)?;
-                let socket = netns.socket()?;
-                work(slot.insert(Pod { netns, socket, path: path.clone() }))
+                let seen = self.seen.take().filter(|netns| netns.path() == path);
+                let netns = seen.map_or_else(|| Netns::open_existing(path), Ok)?;
+                let socket = netns.socket_from(self.home()?)?;
+                work(slot.insert(Pod { netns, socket }))
+            }
+        }
+    }
+
+    /// What stands at a path now.
+    ///
+    /// # Errors
+    /// As [`Netns::open`].
+    pub fn look(&self, path: &NetnsPath) -> Outcome<NetnsState> {
+        let Some(netns) = Netns::open(path)? else { return Ok(NetnsState::Gone) };
+        let state = netns.state(self.home()?)?;
+        self.seen.replace(Some(netns));
+        Ok(state)
+    }
+
+    fn home(&self) -> Outcome<&File> {
+        match self.home.get() {
+            Some(home) => Ok(home),
+            None => {
+                let home = Netns::own()?;
+                Ok(self.home.get_or_init(|| home))
             }
         }
     }
