@@ -105,7 +105,7 @@ fn an_add_killed_at_any_step_leaves_nothing_after_del() {
     stage.call("DEL").result();
     stage.assert_empty("undisturbed");
     let steps: usize = counts.values().sum();
-    assert!(steps > 40 && counts.contains_key("linkat") && counts.contains_key("sendto"), "{counts:?}");
+    assert!(steps > 40 && counts.contains_key("renameat2") && counts.contains_key("sendto"), "{counts:?}");
 
     for (name, count) in counts {
         for n in 1..=count {
@@ -140,7 +140,7 @@ fn an_add_killed_at_any_step_is_undone_by_the_next_add() {
     stage.call("DEL").result();
     stage.assert_empty("undisturbed");
 
-    for name in ["rename", "linkat", "sendto"] {
+    for name in ["rename", "renameat2", "sendto"] {
         for n in 1..=counts[name] {
             stage.kill("ADD", name, n);
             // What was attached in full stands; the runtime takes it down before it tries again.

@@ -1,7 +1,7 @@
 //! The directory of a store and its entries.
 
 use std::fs::{DirBuilder, DirEntry, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -81,26 +81,17 @@ impl Folder {
             Err(Errno::ELOOP | Errno::ENXIO) => return Ok(Content::Foreign),
             Err(errno) => return Err(self.failed("read", name, errno)),
         };
-        let read = || -> io::Result<Content> {
-            if !file.metadata()?.is_file() {
-                return Ok(Content::Foreign);
-            }
-            let mut bytes = Vec::new();
-            (&file).take(MAX_ENTRY).read_to_end(&mut bytes)?;
-            Ok(Content::Text(String::from_utf8_lossy(&bytes).trim().to_owned()))
-        };
-        read().map_err(|cause| self.failed("read", name, cause))
+        Self::content(&file).map_err(|cause| self.failed("read", name, cause))
     }
 
-    /// Writes an entry anew, in place as the reference does. It is never empty on the way: ext4 takes an emptied file
-    /// for a careless replacement and sends it to the disk when it is closed, while the caller waits.
-    pub(super) fn overwrite(&self, name: &str, text: &str) -> Outcome<()> {
-        let opened = self.entry(name, OFlag::O_WRONLY | OFlag::O_CREAT, 0o600).map_err(io::Error::from);
-        let written = opened.and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.set_len(text.len() as u64)
-        });
-        written.map_err(|cause| self.failed("write", name, cause))
+    /// What stands in an open entry.
+    pub(super) fn content(file: &File) -> io::Result<Content> {
+        if !file.metadata()?.is_file() {
+            return Ok(Content::Foreign);
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_ENTRY).read_to_end(&mut bytes)?;
+        Ok(Content::Text(String::from_utf8_lossy(&bytes).trim().to_owned()))
     }
 
     /// Removes an entry, if it is there.

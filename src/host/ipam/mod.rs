@@ -11,6 +11,7 @@
 //!
 //! Older files hold the container id alone. No entry is ever opened through a symbolic link.
 
+mod cursor;
 mod draft;
 mod folder;
 mod lock;

@@ -108,7 +108,7 @@ fn fill(folder: &Folder, step: &LeaseStep, owner: &Owner, held: &mut Vec<IpAddr>
     let mut ips = Vec::new();
     for (number, set) in step.sets.iter().enumerate() {
         let draft = Draft::write(folder, &mark(owner))?;
-        let taking = Taking { folder, set, number, draft };
+        let mut taking = Taking::new(folder, (number, set), draft);
         let Candidate { address, range } = taking.one(&step.requested)?;
         held.push(address);
         taking.remember(&address)?;
@@ -136,6 +136,7 @@ fn release(folder: &Folder, address: &IpAddr, owner: &Owner) -> Outcome<()> {
 /// Searches the store and gives back what is the owner's: files that name it, else old ones that name its container.
 /// Files that cannot be read are passed over, as by the reference. Answers with the failures.
 fn release_all(folder: &Folder, owner: &Owner) -> Outcome<Vec<Fault>> {
+    Draft::clear(folder)?;
     let (mut ours, mut old) = (Vec::new(), Vec::new());
     for (name, _) in folder.addresses()? {
         match folder.read(&name).ok().and_then(|content| holder(&content, owner)) {

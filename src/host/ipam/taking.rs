@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use super::cursor::Cursor;
 use super::draft::Draft;
 use super::folder::{Content, Folder};
 use crate::model::fault::{Fault, FaultKind, Outcome};
@@ -18,18 +19,29 @@ const TRIES: usize = 512;
 #[derive(Debug)]
 pub(super) struct Taking<'a> {
     /// The store.
-    pub(super) folder: &'a Folder,
+    folder: &'a Folder,
     /// The set.
-    pub(super) set: &'a [AddressRange],
+    set: &'a [AddressRange],
     /// Its number, from 0.
-    pub(super) number: usize,
+    number: usize,
+    /// Where its round is.
+    cursor: Cursor<'a>,
     /// The file the address gets.
-    pub(super) draft: Draft<'a>,
+    draft: Draft<'a>,
 }
 
 impl<'a> Taking<'a> {
+    /// Out of the set with this number, from 0.
+    pub(super) fn new(
+        folder: &'a Folder,
+        (number, set): (usize, &'a [AddressRange]),
+        draft: Draft<'a>,
+    ) -> Self {
+        Self { folder, set, number, cursor: Cursor::new(folder, number), draft }
+    }
+
     /// Takes the address that was asked of this set, or the next in its round.
-    pub(super) fn one(&self, requested: &[IpAddr]) -> Outcome<Candidate<'a>> {
+    pub(super) fn one(&mut self, requested: &[IpAddr]) -> Outcome<Candidate<'a>> {
         match asked_of(self.set, requested) {
             Some(candidate) => self.asked(candidate),
             None => self.next_free(),
@@ -37,15 +49,11 @@ impl<'a> Taking<'a> {
     }
 
     /// Remembers where the round is, also after a requested address, as the reference does.
-    pub(super) fn remember(&self, address: &IpAddr) -> Outcome<()> {
-        self.folder.overwrite(&self.cursor(), &go_text(address))
+    pub(super) fn remember(&mut self, address: &IpAddr) -> Outcome<()> {
+        self.cursor.set(address)
     }
 
-    fn cursor(&self) -> String {
-        format!("last_reserved_ip.{}", self.number)
-    }
-
-    fn asked(&self, candidate: Candidate<'a>) -> Outcome<Candidate<'a>> {
+    fn asked(&mut self, candidate: Candidate<'a>) -> Outcome<Candidate<'a>> {
         let name = go_text(&candidate.address);
         if self.draft.publish(&name)? {
             return Ok(candidate);
@@ -61,13 +69,8 @@ impl<'a> Taking<'a> {
     }
 
     /// Takes the next free address: the first candidates by trying; past them, by the names in the store.
-    fn next_free(&self) -> Outcome<Candidate<'a>> {
-        // A cursor that cannot be read costs its place in the round, nothing else.
-        let last = match self.folder.read(&self.cursor()) {
-            Ok(Content::Text(text)) => text.parse().ok().map(|address: IpAddr| address.to_canonical()),
-            Ok(Content::Absent | Content::Foreign) | Err(_) => None,
-        };
-        let mut round = candidates(self.set, last);
+    fn next_free(&mut self) -> Outcome<Candidate<'a>> {
+        let mut round = candidates(self.set, self.cursor.last());
         for candidate in round.by_ref().take(TRIES) {
             if self.draft.publish(&go_text(&candidate.address))? {
                 return Ok(candidate);
