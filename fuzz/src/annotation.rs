@@ -8,8 +8,9 @@ use crate::stand;
 
 pub(crate) fn run(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    if let Ok(selections) = selection::parse(&text) {
-        selected(&selections);
+    match selection::parse(&text) {
+        Ok(selections) => selected(&selections),
+        Err(fault) => stand::told(&fault),
     }
     if let Ok(entries) = status::parse(&text) {
         assert_eq!(status::parse(&status::text(&entries)).unwrap(), entries);

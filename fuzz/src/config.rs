@@ -20,9 +20,10 @@ pub(crate) fn run(data: &[u8]) {
     let text = parts.next().unwrap_or_default();
     let args = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let args = arguments(&args);
-    for verb in Command::ALL {
-        called(verb, text, &args);
-    }
+    let served = Command::ALL.map(|verb| called(verb, text, &args));
+    // What can be attached can be detached.
+    let of = |verb| Command::ALL.iter().zip(served).any(|(other, served)| *other == verb && served);
+    assert!(!of(Command::Add) || of(Command::Del));
     let Ok(object) = Object::parse(text, "it") else { return };
     assert_eq!(Object::parse(&object.to_bytes(), "it").unwrap(), object);
     let installation = settings(&object);
@@ -52,7 +53,8 @@ fn arguments(text: &str) -> CniArgs {
     readable
 }
 
-fn called(verb: Command, text: &[u8], args: &CniArgs) {
+/// Whether the call would be served.
+fn called(verb: Command, text: &[u8], args: &CniArgs) -> bool {
     let args = args.to_string();
     let env = [
         ("CNI_COMMAND", verb.as_str()),
@@ -63,19 +65,30 @@ fn called(verb: Command, text: &[u8], args: &CniArgs) {
         ("CNI_ARGS", &args),
     ];
     let env: BTreeMap<String, String> = env.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    let Ok(request) = Call::new(env).with_stdin(text.to_vec()).request() else { return };
-    let Some(config) = request.config() else { return };
+    let request = match Call::new(env).with_stdin(text.to_vec()).request() {
+        Ok(request) => request,
+        Err(fault) => {
+            stand::told(&fault);
+            return false;
+        }
+    };
+    let Some(config) = request.config() else { return true };
     assert!(stand::is_one_component(config.name.as_str()));
     if let Some(prev) = &config.prev_result {
         result::kept(prev);
     }
     drop(Pod::annotations_given(&config.runtime_config));
+    true
 }
 
 fn settings(object: &Object) -> Option<Installation> {
-    drop(Settings::read(object, "n"));
-    drop(DaemonSettings::read(object));
-    drop(NodeCertificate::read(object));
+    let read = [
+        Settings::read(object, "n").err(),
+        DaemonSettings::read(object).err(),
+        NodeCertificate::read(object).err(),
+        Installation::read(object).err(),
+    ];
+    read.iter().flatten().for_each(stand::told);
     Installation::read(object).ok()
 }
 
@@ -92,6 +105,8 @@ fn same_again(network: &Network) {
         assert_eq!(other.only_inlined, network.only_inlined);
     }
     assert_eq!(recorded.plugins, network.plugins);
+    // A single configuration is given the name and the version of its network.
+    assert!(whole.find("plugins").is_none() || again.plugins == network.plugins);
     assert_eq!(again.plugins.len(), network.plugins.len());
     for (again, plugin) in again.plugins.iter().zip(&network.plugins) {
         assert_eq!(again.kind(), plugin.kind());
@@ -116,7 +131,9 @@ fn attached(network: &Network, whole: &Object, args: CniArgs) {
     steps.extend(chain::inherited(&attachment));
     steps.extend(chain::head(&attachment));
     let mut claims = Vec::new();
-    for wanted in chain::read(&attachment).unwrap_or_default() {
+    let read = chain::read(&attachment);
+    read.as_ref().err().into_iter().for_each(stand::told);
+    for wanted in read.unwrap_or_default() {
         claims.extend(wanted.claims().unwrap_or_default());
         drop(wanted.warnings());
         let facts = stand::facts(wanted.questions(), &text);

@@ -6,7 +6,7 @@ use manifold::engine::record::{FORMAT, Phase, Record};
 use manifold::model::args::CniArgs;
 use manifold::model::settings::Rules;
 use manifold::model::sockets::{SocketGround, Volume, VolumeSource};
-use manifold::model::{Attachment, Network, Object, Owner, Role};
+use manifold::model::{Attachment, Fault, Network, Object, Owner, Role};
 use manifold::plan::claim::Claim;
 use manifold::plan::facts::{Answer, Facts, LinkFacts, Question};
 use manifold::plan::port::SwitchFacts;
@@ -156,4 +156,10 @@ fn vf() -> VfFacts {
 pub(crate) fn is_one_component(name: &str) -> bool {
     let mut parts = Path::new(name).components();
     matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
+}
+
+/// What is told of a failure is bounded, whatever it quotes.
+pub(crate) fn told(fault: &Fault) {
+    let reply = fault.to_reply();
+    assert!(reply.msg.len() + reply.details.len() < 256 << 10);
 }

@@ -87,6 +87,12 @@ impl FaultKind {
     }
 }
 
+/// Longest part of what is told of a failure, in bytes: a plugin's message and what it wrote beside it have room.
+const MAX_PART: usize = 32 << 10;
+
+/// Most failures that are told beside the one they travel with.
+const MAX_ALSO: usize = 32;
+
 /// A failure: what was attempted and on what, the cause, the remedy, and clean-up failures that came with it.
 #[derive(Debug)]
 pub struct Fault {
@@ -168,21 +174,39 @@ impl Fault {
 
     /// The CNI error object: the message says what and why, the details say what to do and what else failed.
     pub fn to_reply(&self) -> ErrorReply {
-        let mut details: Vec<String> = self.remedy.iter().map(|r| r.to_string()).collect();
-        details.extend(self.also.iter().map(|other| format!("also: {other}")));
+        let mut details: Vec<String> = self.remedy.iter().map(|r| Excerpt(r).to_string()).collect();
+        details.extend(self.also.iter().take(MAX_ALSO).map(|other| format!("also: {other}")));
+        let untold = self.also.len().saturating_sub(MAX_ALSO);
+        details.extend((untold > 0).then(|| format!("and {untold} more")));
         ErrorReply { code: self.kind.code(), msg: self.to_string(), details: details.join("; ") }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
+        write!(f, "{}", Excerpt(&self.what))?;
         let mut next = self.cause.as_deref().map(|c| c as &dyn Error);
         while let Some(cause) = next {
-            write!(f, ": {cause}")?;
+            write!(f, ": {}", Excerpt(&cause.to_string()))?;
             next = cause.source();
         }
         Ok(())
+    }
+}
+
+/// A part of what is told of a failure, bounded: its beginning and its end, for it may quote what a stranger wrote.
+struct Excerpt<'a>(&'a str);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text) = self;
+        if text.len() <= MAX_PART {
+            return f.write_str(text);
+        }
+        let boundary = |from: usize| (from..text.len()).find(|at| text.is_char_boundary(*at));
+        let (head, rest) = text.split_at(boundary(MAX_PART / 2).unwrap_or(0));
+        let tail = boundary(text.len() - MAX_PART / 4).and_then(|at| text.get(at..)).unwrap_or_default();
+        write!(f, "{head} ({} bytes left out) {tail}", rest.len() - tail.len())
     }
 }
 
@@ -239,6 +263,21 @@ mod tests {
             fault.to_string(),
             "cannot detach \"net1\": cannot read \"/x\": No such file or directory (os error 2)"
         );
+    }
+
+    #[test]
+    fn what_a_stranger_wrote_is_not_repeated_at_length() {
+        let name = format!("<{}>", "ü".repeat(1 << 20));
+        let many = (0..5000).map(|_| Fault::new(FaultKind::Io, "one"));
+        let fault = Fault::new(FaultKind::Config, format!("network name {name:?} is not valid"))
+            .because(name.clone())
+            .along_with(many);
+
+        let reply = fault.to_reply();
+
+        assert!(reply.msg.starts_with("network name \"<üü") && reply.msg.contains("ü>\" is not valid: <ü"));
+        assert!(reply.msg.contains(" bytes left out) ") && reply.msg.len() < 2 * MAX_PART);
+        assert!(reply.details.ends_with("; and 4968 more"));
     }
 
     #[test]
