@@ -4,6 +4,8 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 # Given by hand: make rig CASES="--filter vlan"
 CASES :=
 STATIC := -Ctarget-feature=+crt-static -Crelocation-model=static -Clink-arg=-Wl,--icf=all -Clink-arg=-Wl,-O2
+# Functions that keep a frame pointer need a third less in the tables for unwinding (docs/decisions/0094).
+STATIC += -Cforce-frame-pointers=yes
 ROUNDS :=
 PODS :=
 TARGET :=
@@ -56,6 +58,7 @@ release: ## builds the static binaries into target/<host>/release
 	@.ci/stage release env RUSTFLAGS="$(STATIC)" cargo build --release --locked --target $(HOST)
 	@.ci/stage release-shim env RUSTFLAGS="$(STATIC)" cargo build --release --locked --target $(HOST) \
 		--no-default-features --features shim --bin manifold-shim
+	@.ci/stage sizes .ci/sizes
 
 deps-demo:
 	@.ci/deps demo

@@ -1,9 +1,9 @@
 //! Answers of the kernel: a datagram, and the objects in it.
 
-use manifold::host::netlink::{addr, device, link, route, vf, wire};
+use manifold::host::netlink::{addr, answer, device, link, route, vf};
 
 pub(crate) fn run(data: &[u8]) {
-    if let Ok(Ok(messages)) = wire::answer(data) {
+    if let Ok(Ok(messages)) = answer::whole(data) {
         // A message has a header of its own.
         assert!(messages.len() <= data.len() / 16);
         for message in &messages {
@@ -16,7 +16,7 @@ pub(crate) fn run(data: &[u8]) {
         }
     }
     let sequence = data.get(8..12).map_or(0, |bytes| u32::from_ne_bytes(bytes.try_into().unwrap()));
-    if let Ok(Some(Ok(object))) = wire::object(data, sequence) {
+    if let Ok(Some(Ok(object))) = answer::object(data, sequence) {
         assert!(object.len() + 16 <= data.len());
         of_vf(&object);
     }

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use manifold::host::netlink::device::Change;
+use manifold::host::netlink::wire::Told;
 use manifold::host::netlink::{Request, addr, vf};
 use manifold::host::netns::Netns as OpenNetns;
 use manifold::plan::step::Dad;
 use manifold::plan::vf::VfSettings;
-use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_core::Parseable as _;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
 
 use super::vf::{Vf, socket, write};
@@ -129,15 +130,17 @@ impl Peer {
     }
 }
 
+/// `RTM_GETLINK`.
+const GET_LINK: u16 = 18;
+
 /// Asks for a link by name as the peer's library does: with everything that it knows of its virtual functions.
 fn link(name: &str) -> Outcome<LinkMessage> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
     message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::Vf]));
-    let answer = answer(Request::one(Message::GetLink(message)))?;
-    let found =
-        answer.into_iter().find_map(|m| if let Message::NewLink(link) = m { Some(link) } else { None });
-    found.ok_or_else(|| Trouble::new(format!("there is no link {name:?}")))
+    let answer = answer(Request::one(GET_LINK, &message))?;
+    let found = answer.first().ok_or_else(|| Trouble::new(format!("there is no link {name:?}")))?;
+    LinkMessage::parse(&found.body).map_err(Trouble::doing("cannot read a link"))
 }
 
 fn ask(request: Request) -> Outcome<()> {
@@ -145,7 +148,7 @@ fn ask(request: Request) -> Outcome<()> {
 }
 
 /// Each request has a socket of its own.
-fn answer(request: Request) -> Outcome<Vec<Message>> {
+fn answer(request: Request) -> Outcome<Vec<Told>> {
     let answer = socket()?.ask(request).map_err(Trouble::doing("the kernel does not answer"))?;
     answer.map_err(Trouble::doing("the kernel refused"))
 }

@@ -1,6 +1,5 @@
 //! Where the API server is, and as whom it is spoken with: a kubeconfig, or a pod's service account.
 
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,21 +10,18 @@ use http::HeaderValue;
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use kube::client::ConfigExt as _;
-use kube::config::{AuthInfo, Kubeconfig, KubeconfigError, LoadDataError};
+use kube::config::AuthInfo;
 use kube::{Client, Config};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tower::Layer as _;
 
+use super::kubeconfig::{Kubeconfig, Section, incomplete};
 use super::login::Login;
 use super::tls;
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
-
-/// Stands for "no proxy" while a kubeconfig is read: the library would look into the environment otherwise, where a
-/// container runtime keeps the proxy it fetches images through.
-const NO_PROXY: &str = "http://none.invalid";
 
 /// How long nothing may come before it is asked whether anybody is there.
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -60,25 +56,27 @@ pub(super) struct Access {
 
 impl Access {
     pub(super) fn from_kubeconfig(path: &Path) -> Outcome<Self> {
-        let mut kubeconfig = Kubeconfig::read_from(path).map_err(|cause| unreadable(path, cause))?;
-        for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
-            let proxy = cluster.proxy_url.take().filter(|url| !url.is_empty());
-            cluster.proxy_url = Some(proxy.unwrap_or_else(|| NO_PROXY.to_owned()));
-        }
-        let files = files(path, &kubeconfig);
-        let mut config = Config::try_from(kubeconfig).map_err(|cause| unreadable(path, cause))?;
-        if config.proxy_url.take().is_some_and(|url| url.host() != Some("none.invalid")) {
+        let kubeconfig = Kubeconfig::read(path)?;
+        let Kubeconfig { cluster, user } = &kubeconfig;
+        if cluster.text("proxy-url")?.is_some() {
             return Err(unsupported(path, "a proxy", "reach the API server without one"));
         }
-        let login = &mut config.auth_info;
-        if login.exec.is_some() || login.auth_provider.is_some() {
+        if user.has("exec") || user.has("auth-provider") {
             let remedy = "log in with a client certificate, \"token\" or \"tokenFile\"";
             return Err(unsupported(path, "a program to log in with", remedy));
         }
-        let token = login.token_file.take().filter(|file| !file.is_empty()).map(PathBuf::from);
-        if token.is_some() {
-            login.token = None;
-        }
+        let server = cluster.text("server")?;
+        let server = server.ok_or_else(|| incomplete(path, "its cluster has no \"server\"".to_owned()))?;
+        let uri = server.parse().map_err(|cause: http::uri::InvalidUri| {
+            incomplete(path, format!("server {server:?} is no address: {cause}"))
+        })?;
+        let mut config = Config::new(uri);
+        config.root_cert = authorities(cluster, path)?;
+        config.accept_invalid_certs = cluster.flag("insecure-skip-tls-verify")?;
+        config.tls_server_name = cluster.text("tls-server-name")?.map(str::to_owned);
+        config.auth_info = login(user)?;
+        let token = user.file("tokenFile")?.map(PathBuf::from);
+        let files = std::iter::once(path.to_owned()).chain(kubeconfig.files()?).collect();
         Ok(Self { config, token, source: path.to_owned(), files })
     }
 
@@ -146,13 +144,31 @@ impl Access {
     }
 }
 
-/// The files that a kubeconfig is made of, itself first.
-fn files(path: &Path, kubeconfig: &Kubeconfig) -> Vec<PathBuf> {
-    let clusters = kubeconfig.clusters.iter().filter_map(|named| named.cluster.as_ref());
-    let users = kubeconfig.auth_infos.iter().filter_map(|named| named.auth_info.as_ref());
-    let authorities = clusters.filter_map(|cluster| cluster.certificate_authority.as_ref());
-    let certificates = users.flat_map(|user| [&user.client_certificate, &user.client_key]).flatten();
-    std::iter::once(path.to_owned()).chain(authorities.chain(certificates).map(PathBuf::from)).collect()
+/// The authorities that a kubeconfig names; `None` if it leaves that to the node.
+fn authorities(cluster: &Section, source: &Path) -> Outcome<Option<Vec<Vec<u8>>>> {
+    let data = cluster.text("certificate-authority-data")?;
+    let file = cluster.file("certificate-authority")?;
+    let Some(pem) = tls::pem(data, file.as_deref(), source)? else { return Ok(None) };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.ok().filter(|found| !found.is_empty());
+    let found = found.ok_or_else(|| unusable(source).because("its authority is no certificate in PEM"))?;
+    Ok(Some(found.iter().map(|one| one.to_vec()).collect()))
+}
+
+/// What a user of a kubeconfig logs in with, but for a token in a file.
+fn login(user: &Section) -> Outcome<AuthInfo> {
+    let text = |key: &str| Ok::<_, Fault>(user.text(key)?.map(str::to_owned));
+    let secret = |key: &str| Ok::<_, Fault>(user.text(key)?.map(SecretString::from));
+    Ok(AuthInfo {
+        username: text("username")?,
+        password: secret("password")?,
+        token: secret("token")?,
+        client_certificate: user.file("client-certificate")?,
+        client_certificate_data: text("client-certificate-data")?,
+        client_key: user.file("client-key")?,
+        client_key_data: secret("client-key-data")?,
+        ..AuthInfo::default()
+    })
 }
 
 /// What cannot be used is not told further: it may hold a secret.
@@ -163,38 +179,4 @@ pub(super) fn unusable(source: &Path) -> Fault {
 
 fn unsupported(path: &Path, what: &str, remedy: &'static str) -> Fault {
     Fault::new(FaultKind::Unsupported, format!("kubeconfig {path:?} asks for {what}")).remedy(remedy)
-}
-
-/// Why a kubeconfig cannot be used; the library's words about its contents are left out, they may quote a secret.
-pub(super) fn unreadable(path: &Path, cause: KubeconfigError) -> Fault {
-    let about = |kind: FaultKind, what: &str| Fault::new(kind, format!("{what} kubeconfig {path:?}"));
-    if let KubeconfigError::ReadConfig(cause, _) = cause {
-        return about(FaultKind::Io, "cannot read")
-            .because(cause)
-            .remedy("correct the name of the file, or leave it out to work without a cluster");
-    }
-    if let KubeconfigError::Parse(cause) = &cause {
-        let place = cause.location().map(|at| format!("line {}, column {}", at.line(), at.column()));
-        return about(FaultKind::Decode, "malformed")
-            .because(place.unwrap_or_else(|| "it is no YAML of that shape".to_owned()))
-            .remedy("correct the file");
-    }
-    if let Some((file, cause)) = unread_file(&cause) {
-        return about(FaultKind::Io, &format!("cannot read {file:?}, named by"))
-            .because(cause.to_string())
-            .remedy("correct the file's name or its permissions");
-    }
-    about(FaultKind::Config, "incomplete or wrong").because(cause).remedy("correct the file")
-}
-
-/// The file that a kubeconfig names and that could not be read.
-fn unread_file(cause: &KubeconfigError) -> Option<(&Path, &io::Error)> {
-    if let KubeconfigError::LoadCertificateAuthority(cause)
-    | KubeconfigError::LoadClientCertificate(cause)
-    | KubeconfigError::LoadClientKey(cause) = cause
-        && let LoadDataError::ReadFile(cause, file) = cause
-    {
-        return Some((file, cause));
-    }
-    None
 }

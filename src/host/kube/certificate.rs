@@ -7,7 +7,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::SystemTime;
 
-use kube::config::{Cluster, Kubeconfig};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -16,7 +15,7 @@ use yasna::models::ObjectIdentifier;
 use yasna::tags::TAG_UTCTIME;
 use yasna::{ASN1Result, BERReader};
 
-use super::access::unreadable;
+use super::kubeconfig::Kubeconfig;
 use crate::host::conf_dir;
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
@@ -100,15 +99,14 @@ impl std::fmt::Debug for Certificate {
 /// # Errors
 /// The other one cannot be read or names no cluster; this one cannot be written.
 pub fn kubeconfig(like: &Path, certificate: &Path, to: &Path) -> Outcome<()> {
-    let kubeconfig = Kubeconfig::read_from(like).map_err(|cause| unreadable(like, cause))?;
-    let cluster = cluster(&kubeconfig).ok_or_else(|| {
-        Fault::new(FaultKind::Config, format!("kubeconfig {like:?} names no cluster"))
-            .remedy("correct its current context")
-    })?;
+    let mut cluster = Kubeconfig::read(like)?.cluster;
+    if let Some(authority) = cluster.file("certificate-authority")? {
+        cluster.entries.insert("certificate-authority".to_owned(), authority.into());
+    }
     let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "node",
         "contexts": [{"name": "node", "context": {"cluster": "cluster", "user": "node"}}],
-        "clusters": [{"name": "cluster", "cluster": cluster}],
+        "clusters": [{"name": "cluster", "cluster": cluster.entries}],
         "users": [{"name": "node", "user": {"client-certificate": certificate, "client-key": certificate}}],
     });
     let text = format!("{text:#}\n");
@@ -117,13 +115,6 @@ pub fn kubeconfig(like: &Path, certificate: &Path, to: &Path) -> Outcome<()> {
         return Ok(());
     }
     conf_dir::put(to, 0o600, &mut text.as_bytes())
-}
-
-/// The cluster of the current context.
-fn cluster(kubeconfig: &Kubeconfig) -> Option<&Cluster> {
-    let current = kubeconfig.current_context.as_ref()?;
-    let context = kubeconfig.contexts.iter().find(|named| named.name == *current)?.context.as_ref()?;
-    kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()
 }
 
 /// Looks into a certificate (RFC 5280, section 4.1).

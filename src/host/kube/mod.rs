@@ -8,6 +8,7 @@ mod access;
 mod certificate;
 mod claims;
 mod failure;
+mod kubeconfig;
 mod line;
 mod login;
 mod objects;

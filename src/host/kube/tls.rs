@@ -101,7 +101,7 @@ fn identity(
 }
 
 /// What is written in the kubeconfig itself, or else in a file that it names.
-fn pem(data: Option<&str>, file: Option<&str>, source: &Path) -> Outcome<Option<Vec<u8>>> {
+pub(super) fn pem(data: Option<&str>, file: Option<&str>, source: &Path) -> Outcome<Option<Vec<u8>>> {
     if let Some(data) = data.filter(|data| !data.is_empty()) {
         return STANDARD.decode(data).map(Some).map_err(|_| unusable(source).because("it is no base64"));
     }

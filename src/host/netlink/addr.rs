@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use ipnetwork::IpNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::RouteNetlinkMessage as Message;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use nix::libc;
 use rtnetlink::AddressMessageBuilder;
 
 use super::socket::{Request, Socket};
+use super::wire::{self, Attributes, Told, u32_at};
 use crate::model::fault::Outcome;
 use crate::plan::step::Dad;
 
@@ -33,7 +34,7 @@ pub fn add(index: u32, address: IpNetwork, dad: Dad) -> Request {
     if address.is_ipv6() {
         message.attributes.extend(dad_flags(dad).map(AddressAttribute::Flags));
     }
-    Request::change(Message::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+    Request::change(libc::RTM_NEWADDR, &message, NLM_F_CREATE | NLM_F_EXCL)
 }
 
 fn dad_flags(dad: Dad) -> Option<AddressFlags> {
@@ -51,8 +52,8 @@ fn dad_flags(dad: Dad) -> Option<AddressFlags> {
 pub fn of_link(socket: &mut Socket, index: u32) -> Outcome<Vec<IpNetwork>> {
     let mut message = AddressMessage::default();
     message.header.index = index;
-    let messages = socket.list(&Message::GetAddress(message), "addresses")?;
-    Ok(messages.iter().filter_map(read).filter(|seen| seen.index == index).map(|seen| seen.address).collect())
+    let told = socket.list(&Request::all(libc::RTM_GETADDR, &message), "addresses")?;
+    Ok(told.iter().filter_map(read).filter(|seen| seen.index == index).map(|seen| seen.address).collect())
 }
 
 /// What the kernel says of one address.
@@ -68,25 +69,28 @@ pub struct Seen {
     pub failed: bool,
 }
 
-/// Reads what the kernel says of an address; `None` of what is none.
-pub fn read(message: &Message) -> Option<Seen> {
-    let Message::NewAddress(message) = message else { return None };
-    let find = |pick: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(pick);
-    // On IPv4, ADDRESS is the peer of a point-to-point link; LOCAL is ours.
-    let local = find(|a| if let AddressAttribute::Local(ip) = a { Some(*ip) } else { None });
-    let address =
-        local.or_else(|| find(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None }))?;
-    let wide = message
-        .attributes
-        .iter()
-        .find_map(|a| if let AddressAttribute::Flags(f) = a { Some(*f) } else { None });
-    let flags = wide.unwrap_or(AddressFlags::empty());
-    let narrow = message.header.flags;
+/// Reads what the kernel says of an address; `None` of what is none: a header of 8 bytes (`struct ifaddrmsg`), then
+/// attributes.
+pub fn read(told: &Told) -> Option<Seen> {
+    if told.kind != libc::RTM_NEWADDR {
+        return None;
+    }
+    let [_, prefix, narrow, ..] = told.body.as_slice() else { return None };
+    let (mut local, mut peer, mut flags) = (None, None, u32::from(*narrow));
+    for (kind, value) in Attributes(told.body.get(8..)?) {
+        match kind {
+            libc::IFA_LOCAL => local = wire::ip(value),
+            libc::IFA_ADDRESS => peer = wire::ip(value),
+            libc::IFA_FLAGS => flags |= u32_at(value, 0)?,
+            _ => {}
+        }
+    }
     Some(Seen {
-        index: message.header.index,
-        address: IpNetwork::new(address, message.header.prefix_len).ok()?,
-        tentative: flags.contains(AddressFlags::Tentative) || narrow.contains(AddressHeaderFlags::Tentative),
-        failed: flags.contains(AddressFlags::Dadfailed) || narrow.contains(AddressHeaderFlags::Dadfailed),
+        index: u32_at(&told.body, 4)?,
+        // On IPv4, ADDRESS is the peer of a point-to-point link; LOCAL is ours.
+        address: IpNetwork::new(local.or(peer)?, *prefix).ok()?,
+        tentative: flags & libc::IFA_F_TENTATIVE != 0,
+        failed: flags & libc::IFA_F_DADFAILED != 0,
     })
 }
 
@@ -115,9 +119,8 @@ pub fn await_detection(monitor: &mut Socket, index: u32, mut waiting: Vec<IpNetw
         if left.is_zero() {
             return Ok(Detection::Undecided);
         }
-        monitor.hear(left, |message| {
-            let Some(seen) = read(&message).filter(|s| s.index == index && waiting.contains(&s.address))
-            else {
+        monitor.hear(left, |told| {
+            let Some(seen) = read(told).filter(|s| s.index == index && waiting.contains(&s.address)) else {
                 return;
             };
             if seen.failed {
@@ -137,4 +140,47 @@ pub fn await_detection(monitor: &mut Socket, index: u32, mut waiting: Vec<IpNetw
 /// The family as netlink has it.
 pub fn family(ip: IpAddr) -> AddressFamily {
     if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn told(local: Option<&str>, address: &str, prefix: u8, flags: AddressFlags) -> Told {
+        let mut message = AddressMessage::default();
+        (message.header.index, message.header.prefix_len) = (7, prefix);
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        message.attributes.push(AddressAttribute::Address(ip(address)));
+        message.attributes.extend(local.map(|local| AddressAttribute::Local(ip(local))));
+        message.attributes.push(AddressAttribute::Flags(flags));
+        Told { kind: libc::RTM_NEWADDR, body: wire::body(&message) }
+    }
+
+    #[test]
+    fn an_address_is_the_local_one_and_never_the_peers() {
+        let seen = read(&told(Some("10.0.0.2"), "10.0.0.9", 24, AddressFlags::Permanent)).unwrap();
+
+        assert_eq!((seen.index, seen.address), (7, "10.0.0.2/24".parse().unwrap()));
+        assert!(!seen.tentative && !seen.failed);
+    }
+
+    #[test]
+    fn what_became_of_detection_is_read() {
+        for (flags, tentative, failed) in
+            [(AddressFlags::Tentative, true, false), (AddressFlags::Dadfailed, false, true)]
+        {
+            let seen = read(&told(None, "fd00::2", 64, flags)).unwrap();
+
+            assert_eq!((seen.tentative, seen.failed), (tentative, failed));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_reading_panic(body in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _seen = read(&Told { kind: libc::RTM_NEWADDR, body }).is_some();
+        }
+    }
 }

@@ -3,12 +3,14 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use netlink_packet_route::RouteNetlinkMessage as Message;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, Prop};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, Prop};
+use nix::libc;
 use rtnetlink::LinkUnspec;
 
 use super::link;
 use super::socket::{Request, Socket};
+use super::wire::{self, Attributes, Told, u32_at};
 use crate::model::fault::Outcome;
 use crate::model::{MacAddr, PciAddress};
 
@@ -73,39 +75,34 @@ pub fn all(socket: &mut Socket) -> Outcome<Vec<Device>> {
 }
 
 /// Reads what the kernel says of a device's link; `None` of what is none.
-pub fn read(message: &Message) -> Option<Device> {
-    let Message::NewLink(message) = message else { return None };
-    let flags = message.header.flags;
+pub fn read(told: &Told) -> Option<Device> {
+    let link = wire::Link::read(told)?;
     let mut device = Device {
-        index: message.header.index,
-        up: flags.contains(LinkFlags::Up),
-        allmulti: flags.contains(LinkFlags::Allmulti),
-        ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+        index: link.index,
+        up: link.has(libc::IFF_UP),
+        allmulti: link.has(libc::IFF_ALLMULTI),
+        ethernet: link.hardware == libc::ARPHRD_ETHER,
         ..Device::default()
     };
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => device.name.clone_from(name),
-            LinkAttribute::IfAlias(alias) => device.alias.clone_from(alias),
-            LinkAttribute::PropList(props) => device.altnames.extend(props.iter().filter_map(altname)),
-            LinkAttribute::Address(bytes) => {
-                device.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().and_then(|b| MacAddr::new(b).ok());
-            }
-            LinkAttribute::Mtu(mtu) => device.mtu = *mtu,
-            LinkAttribute::Controller(index) => device.controller = Some(*index),
-            LinkAttribute::Link(index) => device.parent = Some(*index),
-            LinkAttribute::ParentDevName(name) => device.bus_name.clone_from(name),
+    for (kind, value) in link.attributes {
+        match kind {
+            libc::IFLA_IFNAME => device.name = wire::text(value),
+            libc::IFLA_IFALIAS => device.alias = wire::text(value),
+            libc::IFLA_PROP_LIST => device.altnames.extend(altnames(value)),
+            libc::IFLA_ADDRESS => device.mac = wire::mac(value),
+            libc::IFLA_MTU => device.mtu = u32_at(value, 0)?,
+            libc::IFLA_MASTER => device.controller = u32_at(value, 0),
+            libc::IFLA_LINK => device.parent = u32_at(value, 0),
+            libc::IFLA_PARENT_DEV_NAME => device.bus_name = wire::text(value),
             _ => {}
         }
     }
     Some(device)
 }
 
-fn altname(prop: &Prop) -> Option<String> {
-    match prop {
-        Prop::AltIfName(name) => Some(name.clone()),
-        _ => None,
-    }
+fn altnames(list: &[u8]) -> impl Iterator<Item = String> + '_ {
+    let names = Attributes(list).filter(|(kind, _)| *kind == libc::IFLA_ALT_IFNAME);
+    names.map(|(_, name)| wire::text(name))
 }
 
 /// Changes to a link, all made in one request. The kernel makes them in the order of the fields, and one that is refused
@@ -153,24 +150,69 @@ impl Change<'_> {
             message.header.change_mask |= flag;
             message.header.flags.set(flag, on);
         }
-        Request::change(Message::SetLink(message), 0)
+        Request::change(libc::RTM_SETLINK, &message, 0)
     }
 }
 
+/// `RTM_NEWLINKPROP`, `RTM_DELLINKPROP`.
+const NEW_PROP: u16 = 108;
+const DEL_PROP: u16 = 109;
+
 /// The request that gives a link another name beside its own.
 pub fn add_altname(index: u32, name: &str) -> Request {
-    Request::change(
-        Message::NewLinkProp(with_altname(index, name)),
-        netlink_packet_core::NLM_F_CREATE | netlink_packet_core::NLM_F_EXCL,
-    )
+    Request::change(NEW_PROP, &with_altname(index, name), NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// The request that takes another name away from a link.
 pub fn remove_altname(index: u32, name: &str) -> Request {
-    Request::change(Message::DelLinkProp(with_altname(index, name)), 0)
+    Request::change(DEL_PROP, &with_altname(index, name), 0)
 }
 
 fn with_altname(index: u32, name: &str) -> LinkMessage {
     let props = LinkAttribute::PropList(vec![Prop::AltIfName(name.to_owned())]);
     LinkUnspec::new_with_index(index).append_extra_attribute(props).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::link::LinkLayerType;
+
+    use super::*;
+
+    #[test]
+    fn a_device_is_read_with_its_other_names_and_its_place() {
+        let mac = "02:00:00:00:00:07".parse::<MacAddr>().unwrap();
+        let mut message = LinkUnspec::new_with_index(7)
+            .name("eth7".to_owned())
+            .alias("mine")
+            .address(mac.bytes().to_vec())
+            .mtu(9000)
+            .append_extra_attribute(LinkAttribute::Controller(3))
+            .append_extra_attribute(LinkAttribute::Link(4))
+            .append_extra_attribute(LinkAttribute::PropList(
+                ["a", "b"].map(|name| Prop::AltIfName(name.to_owned())).to_vec(),
+            ))
+            .append_extra_attribute(LinkAttribute::ParentDevName("0000:03:00.1".to_owned()))
+            .build();
+        message.header.flags = LinkFlags::Up | LinkFlags::Allmulti;
+        message.header.link_layer_type = LinkLayerType::Ether;
+
+        let seen = read(&Told { kind: libc::RTM_NEWLINK, body: wire::body(&message) }).unwrap();
+
+        let expected = Device {
+            index: 7,
+            name: "eth7".to_owned(),
+            altnames: vec!["a".to_owned(), "b".to_owned()],
+            alias: "mine".to_owned(),
+            mac: Some(mac),
+            mtu: 9000,
+            up: true,
+            allmulti: true,
+            ethernet: true,
+            controller: Some(3),
+            parent: Some(4),
+            bus_name: "0000:03:00.1".to_owned(),
+        };
+        assert_eq!(seen, expected);
+    }
 }

@@ -3,15 +3,15 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
-    AfSpecInet, AfSpecUnspec, InetDevConf, InfoData, InfoKind, InfoMacVlan, InfoVlan, LinkAttribute,
-    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, MacVlanMode, VlanProtocol as WireProtocol,
+    AfSpecInet, AfSpecUnspec, InetDevConf, InfoMacVlan, LinkAttribute, LinkExtentMask, LinkMessage,
+    MacVlanMode, VlanProtocol as WireProtocol,
 };
 use nix::libc;
 use rtnetlink::{LinkDummy, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVlan};
 
 use super::socket::{Refusal, Request, Socket};
+use super::wire::{self, Attributes, Told, u16_at, u32_at};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, IfName, MacAddr};
 use crate::plan::step::{LinkKind, LinkStep, MacvlanMode, VlanProtocol};
@@ -64,11 +64,11 @@ pub fn by_index(socket: &mut Socket, index: u32) -> Outcome<Option<Seen>> {
 pub(super) fn one<T>(
     socket: &mut Socket,
     builder: LinkMessageBuilder<LinkUnspec>,
-    read: impl FnMut(&Message) -> Option<T>,
+    read: impl FnMut(&Told) -> Option<T>,
 ) -> Outcome<Option<T>> {
     let message = builder.append_extra_attribute(no_statistics()).build();
-    match socket.ask(Request::one(Message::GetLink(message)))? {
-        Ok(messages) => Ok(messages.iter().find_map(read)),
+    match socket.ask(Request::one(libc::RTM_GETLINK, &message))? {
+        Ok(told) => Ok(told.iter().find_map(read)),
         Err(refusal) if refusal.errno == libc::ENODEV => Ok(None),
         Err(refusal) => Err(Fault::new(FaultKind::Kernel, "cannot look a link up").because(refusal)),
     }
@@ -83,11 +83,11 @@ pub fn all(socket: &mut Socket) -> Outcome<Vec<Seen>> {
 }
 
 /// All links of a namespace, as `read` sees them.
-pub(super) fn every<T>(socket: &mut Socket, read: impl FnMut(&Message) -> Option<T>) -> Outcome<Vec<T>> {
+pub(super) fn every<T>(socket: &mut Socket, read: impl FnMut(&Told) -> Option<T>) -> Outcome<Vec<T>> {
     let mut message = LinkMessage::default();
     message.attributes.push(no_statistics());
-    let messages = socket.list(&Message::GetLink(message), "links")?;
-    Ok(messages.iter().filter_map(read).collect())
+    let told = socket.list(&Request::all(libc::RTM_GETLINK, &message), "links")?;
+    Ok(told.iter().filter_map(read).collect())
 }
 
 fn no_statistics() -> LinkAttribute {
@@ -123,7 +123,7 @@ pub fn create(socket: &mut Socket, name: &IfName, step: &LinkStep, cradle: Cradl
         }
         LinkKind::Dummy => finish(LinkDummy::new(name.as_str()), step, cradle),
     };
-    let request = Request::change(Message::NewLink(message), NLM_F_CREATE | NLM_F_EXCL);
+    let request = Request::change(libc::RTM_NEWLINK, &message, NLM_F_CREATE | NLM_F_EXCL);
     socket.ask(request)?.map(drop).map_err(|refusal| refused_birth(refusal, name, step))
 }
 
@@ -139,7 +139,7 @@ pub fn is_made(socket: &mut Socket, kind: &LinkKind) -> Outcome<bool> {
         // It sits on no other, and would be made.
         LinkKind::Dummy => return Ok(true),
     };
-    let answer = socket.ask(Request::change(Message::NewLink(message), NLM_F_CREATE | NLM_F_EXCL))?;
+    let answer = socket.ask(Request::change(libc::RTM_NEWLINK, &message, NLM_F_CREATE | NLM_F_EXCL))?;
     Ok(!answer.is_err_and(|refusal| refusal.errno == libc::EOPNOTSUPP))
 }
 
@@ -175,7 +175,7 @@ pub fn delete_group(socket: &mut Socket, group: u32) -> Outcome<()> {
 }
 
 fn gone(socket: &mut Socket, message: LinkMessage) -> Outcome<()> {
-    match socket.ask(Request::change(Message::DelLink(message), 0))? {
+    match socket.ask(Request::change(libc::RTM_DELLINK, &message, 0))? {
         Err(refusal) if refusal.errno != libc::ENODEV => {
             Err(Fault::new(FaultKind::Kernel, "cannot delete a link").because(refusal))
         }
@@ -190,7 +190,7 @@ fn gone(socket: &mut Socket, message: LinkMessage) -> Outcome<()> {
 pub fn regroup(socket: &mut Socket, indices: &[u32], group: u32) -> Outcome<()> {
     let requests = indices.iter().map(|index| {
         let builder = LinkUnspec::new_with_index(*index).link_group(group);
-        Request::change(Message::SetLink(builder.build()), 0)
+        Request::change(libc::RTM_SETLINK, &builder.build(), 0)
     });
     for answer in socket.ask_all(requests.collect())? {
         answer.map_err(|refusal| {
@@ -210,55 +210,61 @@ pub fn introduce(index: u32, alias: &str, announce: bool) -> Request {
         let inet = AfSpecUnspec::Inet(vec![AfSpecInet::DevConfRequest(conf)]);
         builder = builder.append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![inet]));
     }
-    Request::change(Message::SetLink(builder.build()), 0)
+    Request::change(libc::RTM_SETLINK, &builder.build(), 0)
 }
 
 /// The request that brings a link up.
 pub fn raise(index: u32) -> Request {
     let message = LinkUnspec::new_with_index(index).up().build();
-    Request::change(Message::SetLink(message), 0)
+    Request::change(libc::RTM_SETLINK, &message, 0)
 }
 
 /// Reads what the kernel says of a link; `None` of what is none.
-pub fn read(message: &Message) -> Option<Seen> {
-    let Message::NewLink(message) = message else { return None };
+pub fn read(told: &Told) -> Option<Seen> {
+    let link = wire::Link::read(told)?;
     let mut seen = Seen {
-        index: message.header.index,
-        up: message.header.flags.contains(LinkFlags::Up),
-        carrier: message.header.flags.contains(LinkFlags::LowerUp),
+        index: link.index,
+        up: link.has(libc::IFF_UP),
+        carrier: link.has(libc::IFF_LOWER_UP),
         ..Seen::default()
     };
-    for attribute in &message.attributes {
+    for (attribute, value) in link.attributes {
         match attribute {
-            LinkAttribute::IfName(name) => seen.name.clone_from(name),
-            LinkAttribute::IfAlias(alias) => seen.alias.clone_from(alias),
-            LinkAttribute::Address(bytes) => {
-                seen.mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().and_then(|b| MacAddr::new(b).ok());
-            }
-            LinkAttribute::Mtu(mtu) => seen.mtu = *mtu,
-            LinkAttribute::Group(group) => seen.group = *group,
-            LinkAttribute::Link(parent) => seen.parent = Some(*parent),
-            LinkAttribute::LinkInfo(infos) => seen.kind = infos.iter().find_map(kind),
+            libc::IFLA_IFNAME => seen.name = wire::text(value),
+            libc::IFLA_IFALIAS => seen.alias = wire::text(value),
+            libc::IFLA_ADDRESS => seen.mac = wire::mac(value),
+            libc::IFLA_MTU => seen.mtu = u32_at(value, 0)?,
+            libc::IFLA_GROUP => seen.group = u32_at(value, 0)?,
+            libc::IFLA_LINK => seen.parent = u32_at(value, 0),
+            libc::IFLA_LINKINFO => seen.kind = kind(value),
             _ => {}
         }
     }
     Some(seen)
 }
 
-fn kind(info: &LinkInfo) -> Option<LinkKind> {
-    match info {
-        LinkInfo::Kind(InfoKind::Dummy) => Some(LinkKind::Dummy),
-        LinkInfo::Data(InfoData::MacVlan(data)) => {
-            let mode =
-                data.iter().find_map(|d| if let InfoMacVlan::Mode(m) = d { seen_mode(m) } else { None })?;
-            let bc_queue_len =
-                data.iter().find_map(|d| if let InfoMacVlan::BcQueueLen(n) = d { Some(*n) } else { None });
-            Some(LinkKind::Macvlan { mode, bc_queue_len })
-        }
-        LinkInfo::Data(InfoData::Vlan(data)) => {
-            let id = data.iter().find_map(|d| if let InfoVlan::Id(id) = d { Some(*id) } else { None })?;
-            let ad = data.contains(&InfoVlan::Protocol(WireProtocol::Ieee8021Ad));
-            Some(LinkKind::Vlan { id, protocol: if ad { VlanProtocol::Dot1Ad } else { VlanProtocol::Dot1Q } })
+/// Attributes of a macvlan and a vlan (`IFLA_MACVLAN_*`, `IFLA_VLAN_*`).
+const MACVLAN_MODE: u16 = 1;
+const MACVLAN_BC_QUEUE_LEN: u16 = 7;
+const VLAN_ID: u16 = 1;
+const VLAN_PROTOCOL: u16 = 5;
+/// Ethertype of an 802.1ad tag.
+const ETH_P_8021AD: u16 = 0x88a8;
+
+/// What a link is, by its `IFLA_LINKINFO`.
+fn kind(info: &[u8]) -> Option<LinkKind> {
+    let find = |list, wanted| Attributes(list).find_map(|(kind, value)| (kind == wanted).then_some(value));
+    let data = find(info, libc::IFLA_INFO_DATA).unwrap_or_default();
+    match wire::text(find(info, libc::IFLA_INFO_KIND)?).as_str() {
+        "dummy" => Some(LinkKind::Dummy),
+        "macvlan" => Some(LinkKind::Macvlan {
+            mode: seen_mode(u32_at(find(data, MACVLAN_MODE)?, 0)?)?,
+            bc_queue_len: find(data, MACVLAN_BC_QUEUE_LEN).and_then(|length| u32_at(length, 0)),
+        }),
+        "vlan" => {
+            let ad = find(data, VLAN_PROTOCOL).is_some_and(|it| it == ETH_P_8021AD.to_be_bytes());
+            let protocol = if ad { VlanProtocol::Dot1Ad } else { VlanProtocol::Dot1Q };
+            Some(LinkKind::Vlan { id: u16_at(find(data, VLAN_ID)?, 0)?, protocol })
         }
         _ => None,
     }
@@ -274,15 +280,15 @@ fn wire_mode(mode: MacvlanMode) -> MacVlanMode {
     }
 }
 
-fn seen_mode(mode: &MacVlanMode) -> Option<MacvlanMode> {
-    match mode {
-        MacVlanMode::Bridge => Some(MacvlanMode::Bridge),
-        MacVlanMode::Private => Some(MacvlanMode::Private),
-        MacVlanMode::Vepa => Some(MacvlanMode::Vepa),
-        MacVlanMode::Passthrough => Some(MacvlanMode::Passthru),
-        MacVlanMode::Source => Some(MacvlanMode::Source),
-        _ => None,
-    }
+fn seen_mode(mode: u32) -> Option<MacvlanMode> {
+    let known = [
+        MacvlanMode::Bridge,
+        MacvlanMode::Private,
+        MacvlanMode::Vepa,
+        MacvlanMode::Passthru,
+        MacvlanMode::Source,
+    ];
+    known.into_iter().find(|known| u32::from(wire_mode(*known)) == mode)
 }
 
 fn wire_protocol(protocol: VlanProtocol) -> WireProtocol {
@@ -327,3 +333,7 @@ fn refused_birth(refusal: Refusal, name: &IfName, step: &LinkStep) -> Fault {
     };
     Fault::new(kind, what).because(refusal).remedy(remedy)
 }
+
+#[cfg(test)]
+#[path = "link/tests.rs"]
+mod tests;

@@ -2,11 +2,10 @@
 //!
 //! The messages are built with the types of `netlink-packet-route` and the builders of `rtnetlink`; they are sent and
 //! awaited here, because only so are requests batched, replies counted and the kernel's own words (extended
-//! acknowledgements) kept.
-
-#![allow(clippy::wildcard_enum_match_arm, reason = "the enums of netlink-packet-route are non-exhaustive")]
+//! acknowledgements) kept. What comes is read from its bytes ([`wire`]).
 
 pub mod addr;
+pub mod answer;
 pub mod device;
 pub mod link;
 pub mod route;

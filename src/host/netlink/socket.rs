@@ -3,15 +3,13 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
-use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::wire::{self, Pending};
+use super::answer::{self, Pending, Said};
+use super::wire::{self, Message, Told};
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 
@@ -33,10 +31,11 @@ pub struct Socket {
     torn: bool,
 }
 
-/// One request: a message and the flags beside `NLM_F_REQUEST`.
+/// One request: a message's type and body, and the flags beside `NLM_F_REQUEST`.
 #[derive(Clone)]
 pub struct Request {
-    message: Message,
+    kind: u16,
+    body: Vec<u8>,
     flags: u16,
 }
 
@@ -51,21 +50,36 @@ pub struct Refusal {
 }
 
 /// The answer to one request: what the kernel sent, or its refusal.
-pub type Answer = Result<Vec<Message>, Refusal>;
+pub type Answer = Result<Vec<Told>, Refusal>;
 
 impl Request {
-    /// A request that changes something and is acknowledged.
-    pub fn change(message: Message, flags: u16) -> Self {
-        Self { message, flags: flags | NLM_F_ACK }
+    /// A request of type `kind` that changes something and is acknowledged.
+    pub fn change(kind: u16, message: &impl Emitable, flags: u16) -> Self {
+        Self { kind, body: wire::body(message), flags: flags | NLM_F_ACK }
     }
 
-    /// A request for one object.
-    pub fn one(message: Message) -> Self {
-        Self { message, flags: 0 }
+    /// A request of type `kind` for one object.
+    pub fn one(kind: u16, message: &impl Emitable) -> Self {
+        Self { kind, body: wire::body(message), flags: 0 }
     }
 
-    fn all(message: Message) -> Self {
-        Self { message, flags: NLM_F_DUMP }
+    /// A request of type `kind` for all objects that match.
+    pub fn all(kind: u16, message: &impl Emitable) -> Self {
+        Self { kind, body: wire::body(message), flags: NLM_F_DUMP }
+    }
+
+    /// The body, attributes and all.
+    #[cfg(test)]
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    fn message(&self, sequence: u32) -> Message<'_> {
+        Message { kind: self.kind, flags: self.flags | NLM_F_REQUEST, sequence, body: &self.body }
+    }
+
+    fn is_list(&self) -> bool {
+        self.flags & NLM_F_DUMP == NLM_F_DUMP
     }
 }
 
@@ -113,7 +127,7 @@ impl Socket {
         Ok(answers.pop().unwrap_or(Ok(Vec::new())))
     }
 
-    /// Asks for all objects that match.
+    /// Asks for all objects that match, by [`Request::all`].
     ///
     /// # Guarantees
     /// The list is whole: one that the kernel marks as having changed while it was sent (`NLM_F_DUMP_INTR`) is asked
@@ -121,12 +135,11 @@ impl Socket {
     ///
     /// # Errors
     /// The socket failed, or the kernel refused, or the list kept changing.
-    pub fn list(&mut self, message: &Message, what: &str) -> Outcome<Vec<Message>> {
+    pub fn list(&mut self, request: &Request, what: &str) -> Outcome<Vec<Told>> {
         let failed = || Fault::new(FaultKind::Kernel, format!("cannot list {what}"));
         for _ in 0..TRIES {
             self.torn = false;
-            let answer =
-                self.ask(Request::all(message.clone()))?.map_err(|refusal| failed().because(refusal))?;
+            let answer = self.ask(request.clone())?.map_err(|refusal| failed().because(refusal))?;
             if !self.torn {
                 return Ok(answer);
             }
@@ -150,37 +163,28 @@ impl Socket {
         let mut wire = Vec::new();
         for request in requests {
             self.sequence = self.sequence.wrapping_add(1);
-            let dump = request.flags & NLM_F_DUMP == NLM_F_DUMP;
-            open.push(Pending::new(dump || request.flags & NLM_F_ACK != 0));
-            let mut header = NetlinkHeader::default();
-            header.flags = request.flags | NLM_F_REQUEST;
-            header.sequence_number = self.sequence;
-            append(&mut wire, NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request.message)));
+            open.push(Pending::new(request.is_list() || request.flags & NLM_F_ACK != 0));
+            request.message(self.sequence).append_to(&mut wire);
         }
         self.inner.send(&wire, 0).map_err(|cause| broken("send to", cause))?;
         while open.iter().any(|pending| !pending.is_done()) {
-            self.receive(|header, payload| {
-                deliver(&mut open, header.sequence_number.wrapping_sub(first), payload)
-            })?;
+            self.receive(|message| deliver(&mut open, message.sequence.wrapping_sub(first), message))?;
         }
         Ok(open.into_iter().map(Pending::answer).collect())
     }
 
-    /// Asks for one object and gives it as the kernel sent it, without the netlink header: for what the types of
-    /// `netlink-packet-route` cannot tell, and for objects of any length.
+    /// Asks for one object that may be of any length.
     ///
     /// # Errors
     /// The socket failed. A refusal is an answer.
-    pub fn ask_for_bytes(&mut self, message: Message) -> Outcome<Result<Vec<u8>, Refusal>> {
+    pub fn ask_for_long(&mut self, request: &Request) -> Outcome<Result<Vec<u8>, Refusal>> {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        (header.flags, header.sequence_number) = (NLM_F_REQUEST, self.sequence);
         let mut wire = Vec::new();
-        append(&mut wire, NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message)));
+        request.message(self.sequence).append_to(&mut wire);
         self.inner.send(&wire, 0).map_err(|cause| broken("send to", cause))?;
         loop {
             // One that is late is passed over: its request's wait has ended.
-            if let Some(answer) = wire::object(&self.receive_whole()?, self.sequence)? {
+            if let Some(answer) = answer::object(&self.receive_whole()?, self.sequence)? {
                 return Ok(answer);
             }
         }
@@ -204,11 +208,11 @@ impl Socket {
     ///
     /// # Errors
     /// The socket failed.
-    pub fn hear(&mut self, limit: Duration, mut heard: impl FnMut(Message)) -> Outcome<bool> {
+    pub fn hear(&mut self, limit: Duration, mut heard: impl FnMut(&Told)) -> Outcome<bool> {
         self.wait_at_most(limit)?;
-        let came = self.receive(|_, payload| {
-            if let NetlinkPayload::InnerMessage(message) = payload {
-                heard(message);
+        let came = self.receive(|message| {
+            if let Said::Object(told) = Said::by(message) {
+                heard(&told);
             }
         });
         match came {
@@ -218,7 +222,7 @@ impl Socket {
     }
 
     /// Receives one datagram and hands over each message in it.
-    fn receive(&mut self, mut each: impl FnMut(&NetlinkHeader, NetlinkPayload<Message>)) -> Outcome<()> {
+    fn receive(&mut self, mut each: impl FnMut(Message<'_>)) -> Outcome<()> {
         self.buffer.clear();
         while let Err(cause) = self.inner.recv(&mut self.buffer, 0) {
             if cause.kind() != std::io::ErrorKind::Interrupted {
@@ -226,37 +230,26 @@ impl Socket {
             }
         }
         let torn = &mut self.torn;
-        wire::messages(&self.buffer, |header, payload| {
-            *torn |= header.flags & NLM_F_DUMP_INTR != 0;
-            each(header, payload);
+        answer::messages(&self.buffer, |message| {
+            *torn |= message.flags & NLM_F_DUMP_INTR != 0;
+            each(message);
         })
     }
 }
 
 /// Hands an answer to the request it belongs to. One that belongs to none is late: its request's wait has ended.
-fn deliver(open: &mut [Pending], place: u32, payload: NetlinkPayload<Message>) {
+fn deliver(open: &mut [Pending], place: u32, message: Message<'_>) {
     let place = usize::try_from(place).unwrap_or(usize::MAX);
     if let Some(pending) = open.get_mut(place) {
-        pending.take(payload);
-    }
-}
-
-/// Appends a message to what is about to be sent, at the alignment netlink wants.
-fn append(wire: &mut Vec<u8>, mut message: NetlinkMessage<Message>) {
-    message.finalize();
-    let start = wire.len();
-    wire.resize(start + message.buffer_len().next_multiple_of(4), 0);
-    if let Some(place) = wire.get_mut(start..) {
-        message.serialize(place);
+        pending.take(message);
     }
 }
 
 fn broken(what: &str, cause: std::io::Error) -> Fault {
-    match cause.kind() {
-        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
-            Fault::new(FaultKind::TimedOut, format!("the kernel did not answer within {} s", LIMIT.as_secs()))
-                .remedy("look for a process that holds the kernel's network lock for long, then try again")
-        }
-        _ => Fault::new(FaultKind::Kernel, format!("cannot {what} the netlink socket")).because(cause),
+    if matches!(cause.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) {
+        let what = format!("the kernel did not answer within {} s", LIMIT.as_secs());
+        return Fault::new(FaultKind::TimedOut, what)
+            .remedy("look for a process that holds the kernel's network lock for long, then try again");
     }
+    Fault::new(FaultKind::Kernel, format!("cannot {what} the netlink socket")).because(cause)
 }

@@ -1,9 +1,7 @@
 //! What a PF holds of its VFs, over netlink (kernel `if_link.h`, `IFLA_VFINFO_LIST`).
 //!
-//! Settings are read from the bytes of the answer: the types of `netlink-packet-route` take the value by which a driver
-//! says that it does not know (all ones) for "off", and a list of more than 64 KiB has a length that is wrong.
+//! A driver says by a value of all ones that it does not know, and a list of more than 64 KiB has a length that is wrong.
 
-use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
     LinkAttribute, LinkExtentMask, LinkVfInfo, VfInfo, VfInfoLinkState, VfInfoMac, VfInfoRate,
     VfInfoSpoofCheck, VfInfoTrust, VfLinkState as WireState, VfVlan as WireVlan, VfVlanInfo,
@@ -13,6 +11,7 @@ use nix::libc;
 use rtnetlink::LinkUnspec;
 
 use super::socket::{Request, Socket};
+use super::wire::{self, Attributes, attribute, u16_at, u32_at};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, MacAddr};
 use crate::plan::step::VlanProtocol;
@@ -38,12 +37,13 @@ pub struct SeenPf {
 pub fn of_pf(socket: &mut Socket, pf: &str, number: u32) -> Outcome<Option<SeenPf>> {
     let ask = |mask| {
         let builder = LinkUnspec::new_with_name(pf);
-        Message::GetLink(builder.append_extra_attribute(LinkAttribute::ExtMask(mask)).build())
+        let message = builder.append_extra_attribute(LinkAttribute::ExtMask(mask)).build();
+        Request::one(libc::RTM_GETLINK, &message)
     };
-    let with_vfs = socket.ask_for_bytes(ask(vec![LinkExtentMask::Vf, LinkExtentMask::SkipStats]))?;
+    let with_vfs = socket.ask_for_long(&ask(vec![LinkExtentMask::Vf, LinkExtentMask::SkipStats]))?;
     let answer = match with_vfs {
         Err(refusal) if refusal.errno == libc::EMSGSIZE => {
-            socket.ask_for_bytes(ask(vec![LinkExtentMask::SkipStats]))?
+            socket.ask_for_long(&ask(vec![LinkExtentMask::SkipStats]))?
         }
         answer => answer,
     };
@@ -108,7 +108,7 @@ fn address(number: u32, bytes: [u8; 6]) -> VfInfo {
 fn request(pf: u32, info: VfInfo) -> Request {
     let list = LinkAttribute::VfInfoList(vec![LinkVfInfo(vec![info])]);
     let message = LinkUnspec::new_with_index(pf).append_extra_attribute(list).build();
-    Request::change(Message::SetLink(message), 0)
+    Request::change(libc::RTM_SETLINK, &message, 0)
 }
 
 /// One setting of a VF, by its key.
@@ -142,9 +142,6 @@ impl Setting {
     }
 }
 
-/// Attributes of a link (`IFLA_*`).
-const NUM_VF: u16 = 21;
-const VFINFO_LIST: u16 = 22;
 /// Attribute of a list of VFs.
 const VF_INFO: u16 = 1;
 /// Attributes of a VF (`IFLA_VF_*`).
@@ -159,30 +156,27 @@ const VF_VLAN_LIST: u16 = 12;
 const UNKNOWN: u32 = u32::MAX;
 /// Ethertype of an 802.1ad tag.
 const ETH_P_8021AD: u16 = 0x88a8;
-/// `ARPHRD_ETHER`.
-const ETHERNET: u16 = 1;
 
 /// Reads a link, and what it says of one VF: a header of 16 bytes (`struct ifinfomsg`), then attributes.
 pub fn read(bytes: &[u8], number: u32) -> Option<SeenPf> {
-    let kind = u16::from_ne_bytes(*bytes.get(2..)?.first_chunk()?);
     let flags = u32_at(bytes, 8)?;
     let mut seen = SeenPf {
         index: u32_at(bytes, 4)?,
-        ethernet: kind == ETHERNET,
+        ethernet: u16_at(bytes, 2)? == libc::ARPHRD_ETHER,
         up: flags & libc::IFF_UP.cast_unsigned() != 0,
         settings: None,
     };
     let mut count = 0;
     let mut rest = bytes.get(16..)?;
-    while let Some(kind) = kind_of(rest) {
-        if kind == VFINFO_LIST {
+    while let Some(kind) = wire::kind(rest) {
+        if kind == libc::IFLA_VFINFO_LIST {
             // The length in the list's header has 16 bits: of many VFs it is what is left over. The VFs follow each
             // other all the same, as many as the kernel said before.
             seen.settings = find(rest.get(4..).unwrap_or_default(), count, number);
             return Some(seen);
         }
         let Some((_, value, next)) = attribute(rest) else { break };
-        if kind == NUM_VF {
+        if kind == libc::IFLA_NUM_VF {
             count = u32_at(value, 0).unwrap_or_default();
         }
         rest = next;
@@ -208,15 +202,14 @@ fn find(list: &[u8], count: u32, number: u32) -> Option<VfSettings> {
     None
 }
 
-fn settings(mut rest: &[u8]) -> VfSettings {
+fn settings(told: &[u8]) -> VfSettings {
     let mut settings = VfSettings::default();
-    while let Some((kind, value, next)) = attribute(rest) {
+    for (kind, value) in Attributes(told) {
         let word = |place: usize| u32_at(value, place * 4);
         let known = |word: Option<u32>| word.filter(|value| *value != UNKNOWN).map(|value| value != 0);
         match kind {
             VF_MAC => {
-                let bytes = value.get(4..).and_then(|mac| mac.first_chunk());
-                settings.mac = bytes.and_then(|bytes| MacAddr::new(*bytes).ok());
+                settings.mac = value.get(4..10).and_then(wire::mac);
             }
             // Kernels before 4.9 have no list.
             VF_VLAN if settings.vlan.is_none() => {
@@ -236,7 +229,6 @@ fn settings(mut rest: &[u8]) -> VfSettings {
             VF_RATE => settings.rate = word(1).zip(word(2)).map(|(min, max)| VfRate { min, max }),
             _ => {}
         }
-        rest = next;
     }
     settings
 }
@@ -251,22 +243,6 @@ fn outer_vlan(list: &[u8]) -> Option<VfVlan> {
 
 fn vlan(id: u32, qos: u32, protocol: VlanProtocol) -> Option<VfVlan> {
     Some(VfVlan { id: u16::try_from(id).ok()?, qos: u8::try_from(qos).ok()?, protocol })
-}
-
-/// The kind and value of the first attribute, and what follows it.
-fn attribute(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = usize::from(u16::from_ne_bytes(*bytes.first_chunk()?));
-    let value = bytes.get(4..length)?;
-    Some((kind_of(bytes)?, value, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
-}
-
-/// The kind of the first attribute, without the flags in its upper bits.
-fn kind_of(bytes: &[u8]) -> Option<u16> {
-    bytes.get(2..)?.first_chunk().map(|kind| u16::from_ne_bytes(*kind) & 0x3fff)
-}
-
-fn u32_at(bytes: &[u8], place: usize) -> Option<u32> {
-    bytes.get(place..)?.first_chunk().map(|word| u32::from_ne_bytes(*word))
 }
 
 #[cfg(test)]

@@ -39,13 +39,13 @@ fn vf(number: u32, vlan: u32, trust: u32) -> Vec<u8> {
 
 fn link(numbers: impl Iterator<Item = u32> + Clone, trust: u32) -> Vec<u8> {
     let mut bytes = vec![0; 16];
-    bytes[2..4].copy_from_slice(&ETHERNET.to_ne_bytes());
+    bytes[2..4].copy_from_slice(&libc::ARPHRD_ETHER.to_ne_bytes());
     bytes[4..8].copy_from_slice(&7u32.to_ne_bytes());
     bytes[8..12].copy_from_slice(&1u32.to_ne_bytes());
     bytes.extend(nla(3, b"pf0\0"));
-    bytes.extend(words(NUM_VF, &[numbers.clone().count() as u32]));
+    bytes.extend(words(libc::IFLA_NUM_VF, &[numbers.clone().count() as u32]));
     bytes.extend(nla(
-        VFINFO_LIST | 0x8000,
+        libc::IFLA_VFINFO_LIST | 0x8000,
         &numbers.flat_map(|n| vf(n, n % 4095, trust)).collect::<Vec<u8>>(),
     ));
     bytes.extend(nla(13, b"after\0"));
