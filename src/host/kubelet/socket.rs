@@ -1,13 +1,18 @@
 //! The kubelet's PodResources API, version 1, over its socket.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
+use http::{Request, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::UnixStream;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::transport::{Channel, Endpoint};
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::codegen::StdError;
 use tonic::{Code, Status};
 use tower::service_fn;
 
@@ -48,7 +53,7 @@ pub(super) fn told(socket: &Path, pod: &PodName) -> Outcome<Told> {
     let runtime = runtime.map_err(|cause| failed(FaultKind::Io).because(cause))?;
     let answer = runtime.block_on(async {
         let deadline = Instant::now() + LIMIT;
-        timeout_at(deadline, ask(socket.to_owned(), pod)).await
+        timeout_at(deadline, ask(socket, pod)).await
     });
     match answer {
         Ok(Ok(found)) => Ok(found.map(of_containers).unwrap_or_default()),
@@ -70,18 +75,18 @@ enum Refusal {
     Words(Status),
 }
 
-async fn ask(socket: PathBuf, pod: &PodName) -> Result<Option<PodResources>, Refusal> {
-    // The address is that of the connector; this one only fills the header.
-    let endpoint = Endpoint::from_static("http://localhost");
-    let connector = service_fn(move |_| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-    });
-    let channel = endpoint.connect_with_connector(connector).await.map_err(|cause| {
-        let cause = std::error::Error::source(&cause).map_or_else(|| cause.to_string(), ToString::to_string);
-        Refusal::Nobody(cause)
-    })?;
-    let mut client = PodResourcesListerClient::new(channel).max_decoding_message_size(MAX_ANSWER);
+async fn ask(socket: &Path, pod: &PodName) -> Result<Option<PodResources>, Refusal> {
+    let nobody = |cause: &dyn std::error::Error| Refusal::Nobody(cause.to_string());
+    let stream = UnixStream::connect(socket).await.map_err(|cause| nobody(&cause))?;
+    let opened = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+    let (line, connection) = opened.map_err(|cause| nobody(&cause))?;
+    // It ends with the runtime, and what ends it before is told to whoever waits for an answer.
+    drop(tokio::spawn(connection));
+    let service = service_fn(move |request: Request<Body>| line.clone().send_request(request));
+    // It only fills the header.
+    let origin = Uri::from_static("http://localhost");
+    let mut client =
+        PodResourcesListerClient::with_origin(service, origin).max_decoding_message_size(MAX_ANSWER);
     let mut pause = PAUSE;
     loop {
         match once(&mut client, pod).await {
@@ -95,10 +100,14 @@ async fn ask(socket: PathBuf, pod: &PodName) -> Result<Option<PodResources>, Ref
 }
 
 /// The pod alone where the kubelet can do that, else out of all.
-async fn once(
-    client: &mut PodResourcesListerClient<Channel>,
+async fn once<T>(
+    client: &mut PodResourcesListerClient<T>,
     pod: &PodName,
-) -> Result<Option<PodResources>, Status> {
+) -> Result<Option<PodResources>, Status>
+where
+    T: GrpcService<Body, ResponseBody = Incoming>,
+    T::Error: Into<StdError>,
+{
     let request = GetPodResourcesRequest { pod_name: pod.name.clone(), pod_namespace: pod.namespace.clone() };
     match client.get(request).await {
         Ok(answer) => Ok(answer.into_inner().pod_resources),
