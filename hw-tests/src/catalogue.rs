@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::cases::{compat, machine, macvlan, sriov, vlan};
+use crate::cases::{compat, machine, macvlan, sriov, vhost_user, vlan};
 use crate::need::Need;
 use crate::options::Options;
 use crate::plugin::Subject;
@@ -32,12 +32,13 @@ pub(crate) enum HoldsFor {
 }
 
 /// All cases, by area.
-const AREAS: [(&str, &[&[Case]]); 5] = [
+const AREAS: [(&str, &[&[Case]]); 6] = [
     ("the machine", &[machine::CASES]),
     ("vlan", &[vlan::CASES]),
     ("macvlan", &[macvlan::CASES]),
     ("beside the reference plugins", &[compat::CASES]),
     ("SR-IOV", &sriov::CASES),
+    ("vhost-user", &[vhost_user::CASES]),
 ];
 
 /// The cases that the options choose, in order, each with its area.

@@ -40,6 +40,8 @@ pub(crate) struct Attachment<'a> {
     pub(crate) netns: String,
     /// The plugin's configuration, without version and name.
     pub(crate) config: Value,
+    /// Further keys of Manifold's own configuration.
+    own: Value,
 }
 
 /// What a plugin answered that could not serve a call.
@@ -102,7 +104,12 @@ impl<'a> Attachment<'a> {
     pub(crate) fn new(subject: &'a Subject, node: &'a Node, pod: &Netns, config: Value) -> Self {
         // Unique, so that whatever mentions it afterwards was left behind by this attachment.
         let container = pod.path().replace('/', "-").trim_start_matches('-').to_owned();
-        Self { subject, node, container, netns: pod.path(), config }
+        Self { subject, node, container, netns: pod.path(), config, own: Value::Null }
+    }
+
+    /// The same, with these keys in Manifold's own configuration.
+    pub(crate) fn with(self, own: Value) -> Self {
+        Self { own, ..self }
     }
 
     /// Makes it and returns the result.
@@ -189,6 +196,7 @@ impl<'a> Attachment<'a> {
     /// The standard input of a call.
     pub(crate) fn input(&self, result: Option<&Value>) -> Value {
         let version = self.subject.version();
+        let is_manifold = matches!(self.subject, Subject::Manifold(_));
         let mut input = match self.subject {
             Subject::Manifold(_) => json!({
                 "type": "manifold",
@@ -201,6 +209,7 @@ impl<'a> Attachment<'a> {
             keys.insert("cniVersion".into(), version.into());
             keys.insert("name".into(), NETWORK.into());
             keys.extend(result.map(|result| ("prevResult".into(), result.clone())));
+            keys.extend(self.own.as_object().filter(|_| is_manifold).cloned().unwrap_or_default());
         }
         input
     }
