@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec, Probe, Volume, VolumeMount};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
 use crate::cell::Cell;
@@ -145,16 +147,13 @@ impl Deployed {
         Self { cell, runc, log }
     }
 
-    /// Waits until the daemon has written the runtime's configuration and a probe finds it ready.
+    /// Waits until the daemon has written the runtime's configuration and the kubelet's probes find it ready.
     fn wait_until_ready(&mut self, container: &Container) -> Value {
-        let probe = container.readiness_probe.as_ref().and_then(|probe| probe.http_get.as_ref()).unwrap();
-        let k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(port) = probe.port else {
-            panic!("{probe:?}")
-        };
-        let at = (probe.host.as_deref().unwrap(), u16::try_from(port).unwrap());
         let written = self.cell.path("/etc/cni/net.d/00-manifold.conflist");
         let end = Instant::now() + PATIENCE;
-        while !written.exists() || !is_ready(at, probe.path.as_deref().unwrap()) {
+        let probes =
+            [&container.readiness_probe, &container.liveness_probe].map(|probe| probe.as_ref().unwrap());
+        while !written.exists() || !probes.iter().all(|probe| succeeds(probe)) {
             let ended = self.runc.try_wait().unwrap();
             assert!(ended.is_none() && Instant::now() < end, "{}", fs::read_to_string(&self.log).unwrap());
             std::thread::sleep(Duration::from_millis(20));
@@ -191,13 +190,15 @@ impl Drop for Deployed {
     }
 }
 
-fn is_ready(at: (&str, u16), path: &str) -> bool {
-    use std::io::{Read as _, Write as _};
+fn succeeds(probe: &Probe) -> bool {
+    let get = probe.http_get.as_ref().unwrap();
+    let IntOrString::Int(port) = get.port else { panic!("{probe:?}") };
+    let at = (get.host.as_deref().unwrap(), u16::try_from(port).unwrap());
     let Ok(mut stream) = TcpStream::connect(at) else { return false };
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    write!(stream, "GET {} HTTP/1.0\r\n\r\n", get.path.as_deref().unwrap()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200")
+    answer.split(' ').nth(1) == Some("200")
 }
 
 #[test]

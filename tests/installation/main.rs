@@ -14,7 +14,6 @@
 mod common;
 
 mod kept;
-mod manifest;
 mod node;
 mod once;
 mod unready;
