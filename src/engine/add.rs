@@ -112,7 +112,7 @@ fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Ou
 /// The pod's network namespace, which must be there and not our own.
 fn pod_netns(node: &Node<'_>, attachment: &Attachment) -> Outcome<NetnsId> {
     let missing = |what: String| {
-        Fault::new(FaultKind::Environment, what).remedy("give the pod's namespace in CNI_NETNS")
+        Fault::new(FaultKind::Environment, what).remedy("name the pod's namespace (CNI_NETNS, --netns)")
     };
     let Some(path) = &attachment.netns else {
         return Err(missing("no network namespace is given".to_owned()));

@@ -46,6 +46,9 @@ fn told(fault: &Fault) -> String {
     }
     for other in fault.companions() {
         writeln!(text, "  also: {other}").unwrap_or_default();
+        if let Some(advice) = other.advice() {
+            writeln!(text, "    remedy: {advice}").unwrap_or_default();
+        }
     }
     text
 }
@@ -103,6 +106,11 @@ fn check_all(target: &Target) -> Outcome<String> {
     let machine = target.stores.machine();
     check::check(&machine.node(), &container, &Scope::Any, &[])?;
     let entries = machine.journal.entries(&container)?;
+    if entries.is_empty() {
+        let what = format!("nothing is attached to sandbox {:?}", container.as_str());
+        return Err(Fault::new(FaultKind::UnknownContainer, what)
+            .remedy("correct its name, or the --state-dir; \"manifold list\" tells what is attached"));
+    }
     let own = |entry: &&Entry| matches!(entry, Entry::Whole(record) if Scope::Any.covers(&record.attachment));
     Ok(held(&entries.iter().filter(own).map(Row::entry).collect::<Vec<_>>()))
 }

@@ -60,8 +60,7 @@ struct Metadata {
 
 #[derive(Deserialize, Default)]
 struct Spec {
-    #[serde(default)]
-    config: String,
+    config: Option<Value>,
 }
 
 impl Directory {
@@ -154,7 +153,11 @@ impl Networks for Directory {
                 FaultKind::Absent,
                 format!("no network named {name:?} in {:?}", self.path),
             )
-            .remedy("correct the name, or put the network's definition there")
+            .remedy(if faults.is_empty() {
+                "correct the name, or put the network's definition there"
+            } else {
+                "correct the name, put the network's definition there, or mend the files that cannot be read"
+            })
             .along_with(faults));
         };
         let label = found.namespace.map_or_else(|| name.to_owned(), |ns| format!("{ns}/{name}"));
@@ -178,7 +181,8 @@ fn read(path: &Path, version: CniVersion) -> Outcome<Vec<Definition>> {
             .remedy("correct the file")
     };
     let documents: Vec<Value> = if yaml {
-        serde_saphyr::from_multiple(&text).map_err(|cause| undecodable(cause.into()))?
+        serde_saphyr::from_multiple(&text)
+            .map_err(|cause| undecodable(cause.without_snippet().to_string().into()))?
     } else {
         vec![serde_json::from_str(&text).map_err(|cause| undecodable(cause.into()))?]
     };
@@ -205,10 +209,23 @@ fn manifests(manifest: Manifest, version: CniVersion) -> Vec<Definition> {
             // Keys are folded, those of annotations too.
             let resource = annotations.get(&RESOURCE_NAME.to_ascii_lowercase()).and_then(Value::as_str);
             let resource = resource.map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-            let network = Network::parse_within(manifest.spec.config.as_bytes(), Some(&name), version);
+            let network = config(manifest.spec.config.as_ref())
+                .and_then(|config| Network::parse_within(config.as_bytes(), Some(&name), version));
             vec![Definition { namespace, name, network, resource }]
         }
         _ => Vec::new(),
+    }
+}
+
+/// The CNI configuration in a definition: a text.
+fn config(value: Option<&Value>) -> Outcome<&str> {
+    let wrong = |what: &str, remedy: &'static str| Err(Fault::new(FaultKind::Config, what).remedy(remedy));
+    match value {
+        None => wrong("\"spec.config\" is absent", "write the network's CNI configuration there, as a text"),
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => {
+            wrong("\"spec.config\" is no text", "write \"config: |\", and the JSON indented beneath it")
+        }
     }
 }
 
@@ -292,6 +309,25 @@ mod tests {
             assert_eq!((named.label.as_str(), named.network.name.as_str()), (label, name));
         }
         assert_eq!(networks.network(Some("blue"), "a").unwrap_err().kind(), FaultKind::Absent);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_definition_is_said_in_one_line() {
+        let of =
+            |spec: &str| format!("kind: NetworkAttachmentDefinition\nmetadata: {{name: a}}\nspec: {spec}\n");
+        let (_dir, networks) = directory(&[("a.yaml", &of("{confg: '{}'}"))]);
+        let fault = networks.network(None, "a").unwrap_err();
+        assert!(fault.to_string().ends_with("\"spec.config\" is absent"), "{fault}");
+
+        let (_dir, networks) = directory(&[("a.yaml", &of("{config: {type: macvlan}}"))]);
+        let fault = networks.network(None, "a").unwrap_err();
+        assert!(fault.to_string().ends_with("\"spec.config\" is no text"), "{fault}");
+
+        let (_dir, networks) = directory(&[("a.yaml", "kind: X\nmetadata:\n\tname: a\n")]);
+        let fault = networks.network(None, "a").unwrap_err();
+        let [unread] = fault.companions() else { panic!("{fault}") };
+        let told = unread.to_string();
+        assert!(told.contains("line 3") && told.lines().count() == 1, "{told}");
     }
 
     #[test]

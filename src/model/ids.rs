@@ -94,7 +94,7 @@ fn check_container_id(text: &str) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::new(FaultKind::Environment, format!("container id {text:?} is not valid"))
-        .remedy(plain_name_rule("CNI_CONTAINERID")))
+        .remedy(plain_name_rule("it")))
 }
 
 fn check_network_name(text: &str) -> Result<(), Fault> {

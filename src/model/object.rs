@@ -18,6 +18,9 @@ use super::fault::{Fault, FaultKind, Outcome};
 /// Longest configuration read, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
 
+/// Keys that are tried one by one to find the one that cannot be decoded.
+const MAX_TRIED: usize = 64;
+
 /// A JSON object as written.
 #[derive(Debug, Clone, Default)]
 pub struct Object {
@@ -104,7 +107,20 @@ impl Object {
     /// # Errors
     /// A value of the wrong type; `what` names the object.
     pub fn decode<T: DeserializeOwned>(&self, what: &str) -> Outcome<T> {
-        T::deserialize(Folded(self)).map_err(|cause| undecodable(what, cause))
+        T::deserialize(Folded(self)).map_err(|cause| match self.culprit::<T>(&cause) {
+            None => undecodable(what, cause),
+            Some(key) => undecodable(&format!("{key:?} of {what}"), cause).remedy("correct its value"),
+        })
+    }
+
+    /// The key whose value cannot be decoded: without it, all can, or something else is wrong.
+    fn culprit<T: DeserializeOwned>(&self, cause: &serde_json::Error) -> Option<&str> {
+        let mut keys = self.iter().map(|(key, _)| key).take(MAX_TRIED);
+        keys.find(|key| {
+            let mut without = self.clone();
+            without.remove(key);
+            T::deserialize(Folded(&without)).err().is_none_or(|other| other.to_string() != cause.to_string())
+        })
     }
 
     /// The object as JSON text, entries as they were written.
@@ -261,6 +277,22 @@ mod tests {
         let conf: Conf = object(r#"{"LinkInContainer":true,"mtu":null}"#).decode("the test").unwrap();
 
         assert_eq!((conf.linkincontainer, conf.mtu), (Some(true), None));
+    }
+
+    #[test]
+    fn the_key_that_cannot_be_decoded_is_named_as_it_was_written() {
+        #[derive(Debug, Deserialize)]
+        struct Conf {
+            #[serde(rename = "vlanid")]
+            _vlan: i64,
+            #[serde(default, rename = "mtu")]
+            _mtu: i64,
+        }
+        let told = |text: &str| object(text).decode::<Conf>("the test").unwrap_err().to_string();
+
+        let wrong = "cannot read \"vlanId\" of the test: invalid type: string \"5\", expected i64";
+        assert_eq!(told(r#"{"type":"vlan","mtu":1,"vlanId":"5"}"#), wrong);
+        assert_eq!(told(r#"{"mtu":1}"#), "cannot read the test: missing field `vlanid`");
     }
 
     #[test]

@@ -205,7 +205,7 @@ fn no_clash(attachments: &[Attachment]) -> Outcome<()> {
         let twin = attachments.iter().take(index).find(|other| other.owner == one.owner);
         if let Some(twin) = twin {
             let what = format!(
-                "{} and {} both want interface {:?}",
+                "networks {:?} and {:?} both want interface {:?}",
                 twin.label,
                 one.label,
                 one.owner.ifname.as_str()
@@ -276,7 +276,7 @@ mod tests {
         let fault = resolve(&sandbox(), wish("a@net3,b")).unwrap_err();
 
         assert_eq!(fault.kind(), FaultKind::Config);
-        assert_eq!(fault.to_string(), "ns/a and ns/b both want interface \"net3\"");
+        assert_eq!(fault.to_string(), "networks \"ns/a\" and \"ns/b\" both want interface \"net3\"");
     }
 
     #[test]

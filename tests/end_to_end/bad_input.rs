@@ -33,7 +33,7 @@ fn configurations_that_can_never_be_right() {
         (|n| n["mode"] = json!("router"), 7, "\"mode\" is \"router\""),
         (|n| n["mtu"] = json!(-1), 7, "\"mtu\" is -1"),
         (|n| n["mtu"] = json!(9000), 7, "\"mtu\" is 9000, but master \"up0\" has 1500"),
-        (|n| n["mtu"] = json!("big"), 6, "plugin \"macvlan\": cannot read the configuration"),
+        (|n| n["mtu"] = json!("big"), 6, "plugin \"macvlan\": cannot read \"mtu\" of the configuration"),
         (|n| n["mac"] = json!("01:00:00:00:00:01"), 7, "01:00:00:00:00:01 cannot be a link's address"),
         (|n| n["mac"] = json!("zz"), 7, "\"zz\" is not an Ethernet address"),
         (|n| n["master"] = json!("nowhere0"), 100, "master \"nowhere0\" is not on this node"),

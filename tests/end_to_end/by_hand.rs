@@ -1,10 +1,13 @@
 //! The command line.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::process::Output;
 
 use super::*;
 
-fn words(output: &Output) -> (bool, String, String) {
+fn told(output: &Output) -> (bool, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.success(), text(&output.stdout), text(&output.stderr))
 }
@@ -29,22 +32,62 @@ fn attach_list_check_and_detach_by_hand() {
     let attach =
         [&["attach", "--networks", "blue/red,lab@net7,tuned", "--networks-dir", &networks][..], &target]
             .concat();
-    let (ok, table, errors) = words(&stage.scene.manifold(&attach));
+    let (ok, table, errors) = told(&stage.scene.manifold(&attach));
     assert!(ok, "{errors}");
     assert_eq!(stage.pod.interfaces(), ["lo", "net1", "net3", "net7"]);
     assert!(table.contains("blue/red") && table.contains("10.77.9.2/24"), "{table}");
 
-    let (_, json, _) = words(&stage.scene.manifold(&["list", "-o", "json"]));
+    let (_, json, _) = told(&stage.scene.manifold(&["list", "-o", "json"]));
     let rows: Value = serde_json::from_str(&json).unwrap();
     let interfaces: Vec<&str> =
         rows.as_array().unwrap().iter().map(|r| r["interface"].as_str().unwrap()).collect();
     assert_eq!(interfaces, ["net1", "net7", "net3"]);
 
-    assert!(words(&stage.scene.manifold(&[&["check"][..], &target].concat())).0);
-    assert!(words(&stage.scene.manifold(&[&["detach", "--interface", "net7"][..], &target].concat())).0);
+    assert!(told(&stage.scene.manifold(&[&["check"][..], &target].concat())).0);
+    assert!(told(&stage.scene.manifold(&[&["detach", "--interface", "net7"][..], &target].concat())).0);
     assert_eq!(stage.pod.interfaces(), ["lo", "net1", "net3"]);
-    assert!(words(&stage.scene.manifold(&[&["detach"][..], &target].concat())).0);
+    assert!(told(&stage.scene.manifold(&[&["detach"][..], &target].concat())).0);
+    let (ok, _, errors) = told(&stage.scene.manifold(&[&["check"][..], &target].concat()));
+    assert!(!ok && errors.starts_with("error: nothing is attached to sandbox \"pod-1\"\n"), "{errors}");
     stage.assert_empty();
+}
+
+/// The keys that the table of the page names.
+fn documented() -> BTreeSet<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+    let page = fs::read_to_string(page).unwrap();
+    let rows =
+        page.split("| key | of | |\n").nth(1).unwrap().lines().take_while(|line| line.starts_with('|'));
+    let columns = rows.filter_map(|row| row.split('|').nth(1));
+    columns.flat_map(|column| column.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_page_has_the_keys_that_programs_are_given() {
+    let (stage, networks) = stage();
+    let netns = stage.pod.path().as_str();
+    let words = [
+        "attach",
+        "--networks",
+        "data",
+        "--networks-dir",
+        &networks,
+        "--netns",
+        netns,
+        "--container-id",
+        "c",
+    ];
+    assert!(told(&stage.scene.manifold(&words)).0);
+
+    let nowhere = stage.scene.path("nowhere").display().to_string();
+    let mut keys = BTreeSet::new();
+    for words in [&["list"][..], &["status"], &["doctor", "--conf-dir", &nowhere]] {
+        let (_, json, errors) = told(&stage.scene.manifold(&[words, &["-o", "json"]].concat()));
+        let rows: Vec<BTreeMap<String, Value>> = serde_json::from_str(&json).expect(&errors);
+        keys.extend(rows.into_iter().flat_map(BTreeMap::into_keys));
+    }
+
+    assert_eq!(keys, documented());
 }
 
 #[test]
@@ -63,10 +106,10 @@ fn explain_shows_the_plan_and_touches_nothing() {
         "pod-1",
     ];
 
-    let (ok, text, errors) = words(&stage.scene.manifold(&explain));
+    let (ok, text, errors) = told(&stage.scene.manifold(&explain));
     assert!(ok, "{errors}");
     assert!(text.contains("macvlan") && text.contains("bridge") && text.contains("10.77.1."), "{text}");
-    let (_, json, _) = words(&stage.scene.manifold(&[&explain[..], &["-o", "json"]].concat()));
+    let (_, json, _) = told(&stage.scene.manifold(&[&explain[..], &["-o", "json"]].concat()));
     let plans: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(plans[0]["steps"][1]["link"]["master"]["name"], "up0");
 
@@ -87,7 +130,7 @@ fn prune_removes_what_belongs_to_pods_that_are_gone() {
         .result();
     drop(gone);
 
-    assert!(words(&stage.scene.manifold(&["prune"])).0);
+    assert!(told(&stage.scene.manifold(&["prune"])).0);
 
     assert!(stage.scene.kept().keys().all(|path| !path.contains("gone")));
     stage.call("CHECK").result();
@@ -109,7 +152,7 @@ fn an_error_says_what_and_what_to_do() {
         "pod-1",
     ];
 
-    let (ok, _, errors) = words(&stage.scene.manifold(&attach));
+    let (ok, _, errors) = told(&stage.scene.manifold(&attach));
 
     assert!(!ok);
     assert!(errors.starts_with("error: no network named \"nothing\" in "), "{errors}");

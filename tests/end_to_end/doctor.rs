@@ -17,7 +17,7 @@ fn on_a_healthy_node_nothing_is_bad_and_nothing_is_touched() {
     for what in ["rights", "configuration", "STATUS", "records", "plugins", "macvlan"] {
         assert_eq!(found[what]["health"], "ok", "{found}");
     }
-    assert!(found["records"]["found"].as_str().unwrap().starts_with("4 attachments"), "{found}");
+    assert!(found["records"]["found"].as_str().unwrap().starts_with("attachments: 4,"), "{found}");
     assert_eq!(stage.scene.kept(), before);
     assert!(!scene::seen("link show").to_string().contains("manifold-probe"));
 }

@@ -30,6 +30,7 @@ mod peer;
 mod spy;
 mod status;
 mod storm;
+mod words;
 
 use common::Pod;
 use scene::{Answer, Call, PLUGINS, Scene};

@@ -1,25 +1,41 @@
 //! The words of the command line, and what they mean.
 
+use std::io;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::engine::ports::Networks;
 use crate::front::context::Context;
-use crate::front::install;
 use crate::front::machine::Machine;
 use crate::front::sockets::Offer;
 use crate::front::wish::select;
+use crate::front::{daemon, install};
 use crate::host::directory::Directory;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::{self, Places, Rules, Switches};
 use crate::model::{Attachment, CniVersion, ContainerId, FaultKind, NetnsPath, Object};
 use crate::plan::resolve::{First, Sandbox, Wish, resolve};
 
+/// What a first look at the program shows to do with it.
+const EXAMPLES: &str = "\
+Try:
+  manifold doctor                                      what is in the way of pods on this node
+  manifold status --watch                              what is attached, again whenever it changes
+  manifold explain --netns pod1 --networks storage     what attach would do
+  manifold attach --netns pod1 --networks storage      the network \"storage\" of /etc/cni/multus/net.d
+  manifold detach --netns pod1
+
+Exit codes: 0 done, 1 failed, 2 wrong words.";
+const SELECTIONS: &str = "\
+Networks are selected as in the annotation k8s.v1.cni.cncf.io/networks:
+  --networks storage,lab@lab0                          two networks, the second as interface lab0
+  --networks '[{\"name\": \"storage\", \"ips\": [\"192.168.50.7/24\"]}]'";
+
 /// Gives network namespaces several interfaces. As a CNI plugin it is called by a container runtime, with CNI_COMMAND
 /// set; these commands do the same by hand.
 #[derive(Parser)]
-#[command(name = "manifold", version, max_term_width = 100)]
+#[command(name = "manifold", version, max_term_width = 100, after_help = EXAMPLES)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
@@ -28,12 +44,16 @@ pub(super) struct Cli {
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Attach a network namespace to networks: all of them, or none
+    #[command(mut_arg("netns", |netns| netns.required(true)), after_help = SELECTIONS)]
     Attach(Attach),
     /// Detach a sandbox from its networks; succeeds where there is nothing to detach
+    #[command(group = sandbox())]
     Detach(Detach),
     /// Show what attach would do, step by step, and touch nothing
+    #[command(mut_arg("netns", |netns| netns.required(true)), after_help = SELECTIONS)]
     Explain(Attach),
-    /// Hold what was attached against the node
+    /// Tell whether what was attached is still as it was made
+    #[command(group = sandbox())]
     Check(Target),
     /// List what is attached on this node
     List(List),
@@ -51,29 +71,30 @@ pub(super) enum Command {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("what").args(["networks", "default"]).required(true).multiple(true)))]
 pub(super) struct Attach {
-    #[command(flatten)]
-    pub(super) target: Target,
-    /// Networks to attach, as in the annotation k8s.v1.cni.cncf.io/networks: "a,b@net7", or a JSON list
-    #[arg(long, default_value = "", hide_default_value = true)]
+    /// Networks to attach, such as "a,b@net7"
+    #[arg(long, value_name = "SELECTION", default_value = "", hide_default_value = true)]
     pub(super) networks: String,
     /// The network of the default interface
     #[arg(long, value_name = "NAME")]
     pub(super) default: Option<String>,
     /// The name of the default interface
-    #[arg(long, default_value = "eth0")]
+    #[arg(long, value_name = "NAME", default_value = "eth0")]
     pub(super) ifname: String,
+    #[command(flatten)]
+    pub(super) target: Target,
     /// Directory of NetworkAttachmentDefinitions (YAML or JSON) and CNI configuration files
-    #[arg(long, value_name = "DIR", default_value = settings::NETWORKS_DIR)]
+    #[arg(long, value_name = "DIR", default_value = settings::NETWORKS_DIR, value_parser = absolute, help_heading = PLACES)]
     pub(super) networks_dir: PathBuf,
     /// The socket of Open vSwitch's database
-    #[arg(long, value_name = "PATH", default_value = settings::OVSDB_SOCKET)]
+    #[arg(long, value_name = "PATH", default_value = settings::OVSDB_SOCKET, value_parser = absolute, help_heading = PLACES)]
     pub(super) ovsdb_socket: PathBuf,
     /// The socket of VPP's API
-    #[arg(long, value_name = "PATH", default_value = settings::VPP_SOCKET)]
+    #[arg(long, value_name = "PATH", default_value = settings::VPP_SOCKET, value_parser = absolute, help_heading = PLACES)]
     pub(super) vpp_socket: PathBuf,
     /// Directory of short links to the directories of sockets
-    #[arg(long, value_name = "DIR", default_value = settings::LINK_DIR)]
+    #[arg(long, value_name = "DIR", default_value = settings::LINK_DIR, value_parser = absolute, help_heading = PLACES)]
     pub(super) link_dir: PathBuf,
     /// How to print what was done
     #[arg(short, long, value_enum, default_value_t)]
@@ -83,7 +104,7 @@ pub(super) struct Attach {
 #[derive(Args)]
 pub(super) struct Doctor {
     /// Where the container runtime looks for the configuration of its network
-    #[arg(long, value_name = "DIR", default_value = settings::CONF_DIR)]
+    #[arg(long, value_name = "DIR", default_value = settings::CONF_DIR, value_parser = absolute, help_heading = PLACES)]
     pub(super) conf_dir: PathBuf,
     #[command(flatten)]
     pub(super) stores: Stores,
@@ -94,8 +115,8 @@ pub(super) struct Doctor {
 
 #[derive(Args)]
 pub(super) struct Daemon {
-    /// The daemon's configuration; one that is not there has all defaults
-    #[arg(long, short, value_name = "FILE", default_value = "/etc/cni/net.d/multus.d/daemon-config.json")]
+    /// The daemon's configuration. Where the default file is not there, all keys have their defaults
+    #[arg(long, short, value_name = "FILE", default_value = daemon::CONFIG)]
     pub(super) config: PathBuf,
 }
 
@@ -129,7 +150,7 @@ pub(super) struct Status {
 #[derive(Args)]
 pub(super) struct Target {
     /// The network namespace: a path, or the name of one made by "ip netns add"
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "NAME|PATH")]
     pub(super) netns: Option<String>,
     /// The sandbox's id; taken from the name of the network namespace if absent
     #[arg(long, value_name = "ID")]
@@ -141,23 +162,34 @@ pub(super) struct Target {
 #[derive(Args)]
 pub(super) struct Stores {
     /// Directory of records
-    #[arg(long, value_name = "DIR", default_value = settings::STATE_DIR)]
+    #[arg(long, value_name = "DIR", default_value = settings::STATE_DIR, value_parser = absolute, help_heading = PLACES)]
     pub(super) state_dir: PathBuf,
     /// Directory of plugins' cached results
-    #[arg(long, value_name = "DIR", default_value = settings::CACHE_DIR)]
+    #[arg(long, value_name = "DIR", default_value = settings::CACHE_DIR, value_parser = absolute, help_heading = PLACES)]
     pub(super) cache_dir: PathBuf,
     /// Directory of plugins
-    #[arg(long, value_name = "DIR", default_value = settings::BIN_DIR)]
+    #[arg(long, value_name = "DIR", default_value = settings::BIN_DIR, value_parser = absolute, help_heading = PLACES)]
     pub(super) bin_dir: PathBuf,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
 pub(in crate::front) enum Output {
-    /// A table
     #[default]
     Table,
-    /// JSON
     Json,
+}
+
+/// The options that have the defaults of Manifold's configuration.
+const PLACES: &str = "Places";
+
+/// What a command needs that is about one sandbox: its id, or a namespace whose name it has.
+fn sandbox() -> ArgGroup {
+    ArgGroup::new("sandbox").args(["netns", "container_id"]).required(true).multiple(true)
+}
+
+/// A path as it is kept on record: whoever reads it there may be anywhere.
+fn absolute(text: &str) -> io::Result<PathBuf> {
+    std::path::absolute(text)
 }
 
 impl Attach {

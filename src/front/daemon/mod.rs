@@ -28,6 +28,8 @@ use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::{self, Object};
 use crate::model::settings::DaemonSettings;
 
+/// The configuration where no other is named.
+pub(super) const CONFIG: &str = "/etc/cni/net.d/multus.d/daemon-config.json";
 /// Calls that are served at a time where the configuration sets no limit: they wait for the kernel and for plugins, and
 /// each has a thread.
 const WORKERS: usize = 16;
@@ -68,11 +70,13 @@ pub(super) fn read(path: &Path) -> Outcome<Object> {
     let failed = |cause| {
         Fault::new(FaultKind::Io, format!("cannot read {path:?}"))
             .because(cause)
-            .remedy("name it in --config")
+            .remedy("make it, or name another in --config")
     };
     let mut bytes = Vec::new();
     let file = match File::open(path) {
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Object::default()),
+        Err(cause) if cause.kind() == ErrorKind::NotFound && path == Path::new(CONFIG) => {
+            return Ok(Object::default());
+        }
         other => other.map_err(failed)?,
     };
     file.take(object::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -62,7 +62,7 @@ impl Conf {
         let unreadable = |cause: std::io::Error| {
             Fault::new(FaultKind::Io, format!("cannot read {dir:?}"))
                 .because(cause)
-                .remedy("name the runtime's directory with --conf-dir")
+                .remedy("\"manifold install\" sets a node up, docs/operating.md tells how; or name the runtime's directory with --conf-dir")
         };
         let files = conf_dir::files(dir).map_err(unreadable)?;
         let path = files.into_iter().next().ok_or_else(|| {

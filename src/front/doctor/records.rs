@@ -18,10 +18,10 @@ pub(super) fn look(machine: &Machine) -> Finding {
         ),
         Ok(Count { gone, .. }) if gone > 0 => warning(
             what,
-            format!("{gone} attachments of sandboxes that are gone"),
+            format!("attachments of sandboxes that are gone: {gone}"),
             "a DEL did not come: \"manifold prune\" takes them down",
         ),
-        Ok(Count { whole, .. }) => ok(what, format!("{whole} attachments, of sandboxes that are there")),
+        Ok(Count { whole, .. }) => ok(what, format!("attachments: {whole}, of sandboxes that are there")),
     }
 }
 

@@ -25,8 +25,9 @@ const STEP: Duration = Duration::from_millis(500);
 /// The words of `manifold install`.
 #[derive(Args)]
 pub(super) struct Options {
-    /// The daemon's configuration, which says what to write and where; one that is not there has all defaults
-    #[arg(long, short, value_name = "FILE", default_value = "/etc/cni/net.d/multus.d/daemon-config.json")]
+    /// The daemon's configuration, which says what to write and where. Where the default file is not there, all keys have
+    /// their defaults
+    #[arg(long, short, value_name = "FILE", default_value = daemon::CONFIG)]
     config: PathBuf,
     /// The program that the runtime is to call, in place of the configuration's "type": manifold, manifold-shim, multus
     /// or multus-shim

@@ -121,7 +121,7 @@ impl Folder {
 }
 
 fn failed(verb: &str, path: &Path, cause: impl Into<io::Error>) -> Fault {
-    Fault::new(FaultKind::Io, format!("cannot {verb} {path:?}"))
-        .because(cause.into())
-        .remedy("see that the addresses' store is a directory that can be read and written")
+    Fault::new(FaultKind::Io, format!("cannot {verb} {path:?}")).because(cause.into()).remedy(
+        "see that the addresses' store (\"dataDir\" in \"ipam\") is a directory that can be read and written",
+    )
 }

@@ -298,6 +298,23 @@ fn wire_protocol(protocol: VlanProtocol) -> WireProtocol {
     }
 }
 
+/// What to do where something of a link is there already.
+fn taken(kind: &LinkKind) -> &'static str {
+    match kind {
+        LinkKind::Vlan { .. } => "free the interface name, or the id on the master: both can be had once",
+        LinkKind::Dummy | LinkKind::Macvlan { .. } => "free the interface name in the pod, or choose another",
+    }
+}
+
+/// What to do where the kernel knows no such links.
+fn module(kind: &LinkKind) -> &'static str {
+    match kind {
+        LinkKind::Dummy => "\"modprobe dummy\" on this node",
+        LinkKind::Macvlan { .. } => "\"modprobe macvlan\" on this node",
+        LinkKind::Vlan { .. } => "\"modprobe 8021q\" on this node",
+    }
+}
+
 /// Says what the kernel's refusal to make a link means.
 fn refused_birth(refusal: Refusal, name: &IfName, step: &LinkStep) -> Fault {
     let master = step.master.as_ref().map(|master| master.name.as_str()).unwrap_or_default();
@@ -309,10 +326,7 @@ fn refused_birth(refusal: Refusal, name: &IfName, step: &LinkStep) -> Fault {
         }
     };
     let (kind, remedy) = match refusal.errno {
-        libc::EEXIST => (
-            FaultKind::Exists,
-            "free the interface name or, for a vlan, its id on the master: both can be had once",
-        ),
+        libc::EEXIST => (FaultKind::Exists, taken(&step.kind)),
         libc::ENODEV => (
             FaultKind::Absent,
             "the master has just gone from this node: bring it back or fix the network's \"master\"",
@@ -325,9 +339,7 @@ fn refused_birth(refusal: Refusal, name: &IfName, step: &LinkStep) -> Fault {
             FaultKind::Kernel,
             "the master does not take such a link now: check its type, its MTU, and that mode \"passthru\" is alone on it",
         ),
-        libc::EOPNOTSUPP => {
-            (FaultKind::Kernel, "load the kernel module of that name (macvlan, 8021q or dummy) on this node")
-        }
+        libc::EOPNOTSUPP => (FaultKind::Kernel, module(&step.kind)),
         libc::EPERM => (FaultKind::Kernel, "run Manifold as root on the host"),
         _ => (FaultKind::Kernel, "see the kernel's log on this node"),
     };

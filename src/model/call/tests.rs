@@ -162,7 +162,9 @@ fn a_previous_result_that_cannot_be_read_stops_add_and_check() {
         let fault = refusal(verb, stdin, &[]);
         assert_eq!(fault.kind(), FaultKind::Decode);
         assert!(
-            fault.to_string().starts_with(r#"cannot read "prevResult": cannot read the plugin's result: "#),
+            fault
+                .to_string()
+                .starts_with(r#"cannot read "prevResult": cannot read "ips" of the plugin's result: "#),
             "{fault}"
         );
     }

@@ -112,11 +112,11 @@ impl DaemonSettings {
         let socket_dir = keys.socketdir.filter(|dir| !dir.as_os_str().is_empty());
         let socket_dir = socket_dir.unwrap_or_else(|| SOCKET_DIR.into());
         if !socket_dir.is_absolute() {
-            return Err(wrong("socketDir", &socket_dir.display()).remedy("give an absolute path"));
+            return Err(wrong("socketDir", &socket_dir).remedy("give an absolute path"));
         }
         let root = keys.chrootdir.filter(|dir| !dir.as_os_str().is_empty() && *dir != *"/");
         if let Some(dir) = root.as_deref().filter(|dir| !dir.is_absolute()) {
-            return Err(wrong("chrootDir", &dir.display()).remedy("give an absolute path"));
+            return Err(wrong("chrootDir", &dir).remedy("give an absolute path"));
         }
         let calls = keys.connectionlimit.map(|n| {
             usize::try_from(n).ok().filter(|n| *n > 0).ok_or_else(|| {
@@ -158,8 +158,8 @@ const HOUSEKEEPING: u64 = 60;
 /// Seconds that cached results of a sandbox that is gone are kept: its DEL may still come, and read them.
 const CACHE_GRACE: u64 = 3_600;
 
-fn wrong(key: &str, value: &dyn std::fmt::Display) -> Fault {
-    Fault::new(FaultKind::Config, format!("{key:?} is {value}"))
+fn wrong(key: &str, value: &dyn std::fmt::Debug) -> Fault {
+    Fault::new(FaultKind::Config, format!("{key:?} is {value:?}"))
 }
 
 #[cfg(test)]
