@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 
 use http::Method;
 use serde_json::json;
@@ -53,6 +54,23 @@ fn calls_and_their_parts_are_counted() {
     ] {
         assert!(text.contains(line), "no {line:?} in\n{text}");
     }
+}
+
+#[test]
+fn nobody_but_root_of_this_node_is_served_unless_told_otherwise() {
+    let mut stage = stage();
+    // The address of the node's uplink.
+    let is_reached = || TcpStream::connect("192.0.2.1:9091").is_ok();
+    let first = stage.daemon();
+    assert!(TcpStream::connect("127.0.0.1:9091").is_ok() && !is_reached());
+    let mode = |name: &str| fs::metadata(stage.scene.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("run"), mode("run/multus.sock")), (0o700, 0o600));
+    drop(first);
+
+    stage.daemon_conf["metricsAddress"] = json!("192.0.2.1");
+    let _daemon = stage.daemon();
+
+    stage.await_that("it is told otherwise", is_reached);
 }
 
 /// A cluster in which the pod is, to which the first connection breaks off.
