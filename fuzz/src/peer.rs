@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -29,42 +30,42 @@ pub(crate) fn with(script: &mut dyn Script, work: impl FnOnce(&Path)) {
     let folder = folder();
     let place = folder.path().join("s");
     let listener = UnixListener::bind(&place).unwrap();
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let door = &listener;
-        // Whoever comes after the work is done is the one who ends it, below.
-        scope.spawn(move || while door.accept().is_ok_and(|(stream, _)| converse(stream, script)) {});
+        let (door, done) = (&listener, &done);
+        scope.spawn(move || {
+            while let Some((stream, _)) = door.accept().ok().filter(|_| !done.load(Ordering::SeqCst)) {
+                converse(stream, script);
+            }
+        });
         work(&place);
-        UnixStream::connect(&place).and_then(|mut end| end.write_all(END)).unwrap();
+        // The last to come hears nothing: it ends the wait for others.
+        done.store(true, Ordering::SeqCst);
+        UnixStream::connect(&place).unwrap();
     });
 }
 
-/// What ends the peer instead of a request.
-const END: &[u8] = b"\xffend";
-
-/// One connection; `false` if it was the last.
-fn converse(mut stream: UnixStream, script: &mut dyn Script) -> bool {
+/// One connection.
+fn converse(mut stream: UnixStream, script: &mut dyn Script) {
     stream.set_read_timeout(Some(PAUSE)).unwrap();
     let (mut unread, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         match stream.read(&mut piece) {
-            Ok(0) => return true,
+            Ok(0) => return,
             Ok(count) => unread.extend_from_slice(&piece[..count]),
             Err(cause) if cause.kind() == ErrorKind::WouldBlock => {
                 if !say(&mut stream, script.answer(&unread), script.is_over()) {
-                    return true;
+                    return;
                 }
             }
-            Err(_) => return true,
-        }
-        if unread == END {
-            return false;
+            Err(_) => return,
         }
         while let Some(length) = script.request(&unread) {
             let rest = unread.split_off(length);
             let answer = script.answer(&unread);
             unread = rest;
             if !say(&mut stream, answer, script.is_over()) {
-                return true;
+                return;
             }
         }
     }
