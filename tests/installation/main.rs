@@ -10,9 +10,6 @@
     reason = "a test may panic, and starts programs"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod kept;
 mod node;
 mod once;

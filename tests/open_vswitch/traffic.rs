@@ -139,6 +139,7 @@ fn a_socket_that_the_switch_makes_is_the_pods_where_the_operator_allows_it() {
     let words = ["--forward-mode=rxonly", "--tx-first", "--burst=128", &peer];
     let sender = Application::start(socket(&second), FIRST, &words);
     up("pod-2");
+    wait("the switch has the burst", || stage.switch.received("br0", &name("pod-2")) >= 128);
     pause(Duration::from_secs(2));
     let (_, sent) = sender.finish();
     let (received, _) = receiver.finish();
@@ -191,6 +192,7 @@ fn the_pod_of_the_page_gives_every_frame_back() {
     let words = ["--forward-mode=rxonly", "--tx-first", "--burst=128", &format!("--eth-peer=0,{mac}")];
     let sender = Application::start(socket(&second), FIRST, &words);
     up("pod-2");
+    wait("the switch has the burst", || stage.switch.received("br0", &name("pod-2")) >= 128);
     pause(Duration::from_secs(2));
 
     assert_eq!(sender.finish(), (128, 128));

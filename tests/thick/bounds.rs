@@ -101,7 +101,7 @@ fn a_call_whose_caller_went_away_is_finished_and_its_del_takes_it_down() {
 
 #[test]
 fn plugins_that_run_at_a_time_are_bounded_beside_the_calls() {
-    let mut stage = stage("sleep 0.3");
+    let mut stage = stage(GATE);
     stage.daemon_conf["pluginLimit"] = json!(2);
     let _daemon = stage.daemon();
     let pods: Vec<Pod> = (0..8).map(|_| stage.pod()).collect();
@@ -109,10 +109,9 @@ fn plugins_that_run_at_a_time_are_bounded_beside_the_calls() {
     let all: Vec<_> =
         pods.iter().enumerate().map(|(n, pod)| stage.begin("ADD", &format!("pod-{n}"), pod)).collect();
     stage.await_that("calls are served that have no turn", || {
-        let text = metrics();
-        let working = text.lines().find_map(|line| line.strip_prefix("manifold_calls_working "));
-        working.is_some_and(|working| working.parse::<usize>().unwrap() > 2)
+        metrics().contains("manifold_calls_working 8\n") && count(&stage, "running") == 2
     });
+    open(&stage);
     all.into_iter().for_each(|shim| drop(scene::finish(shim).result()));
 
     let seen = fs::read_dir(stage.scene.path("seen")).unwrap();
