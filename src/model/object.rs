@@ -21,6 +21,9 @@ pub const MAX_BYTES: usize = 4 << 20;
 /// Keys that are tried one by one to find the one that cannot be decoded.
 const MAX_TRIED: usize = 64;
 
+/// Tries to decode an object, and says why it cannot be.
+type Failure<'a> = &'a dyn Fn(&Object) -> Option<serde_json::Error>;
+
 /// A JSON object as written.
 #[derive(Debug, Clone, Default)]
 pub struct Object {
@@ -107,20 +110,24 @@ impl Object {
     /// # Errors
     /// A value of the wrong type; `what` names the object.
     pub fn decode<T: DeserializeOwned>(&self, what: &str) -> Outcome<T> {
-        T::deserialize(Folded(self)).map_err(|cause| match self.culprit::<T>(&cause) {
-            None => undecodable(what, cause),
-            Some(key) => undecodable(&format!("{key:?} of {what}"), cause).remedy("correct its value"),
-        })
+        // One place that decodes, whatever the type: each is code of its own.
+        let read = |object: &Self| T::deserialize(Folded(object));
+        read(self).map_err(|cause| self.undecoded(what, cause, &|object| read(object).err()))
     }
 
-    /// The key whose value cannot be decoded: without it, all can, or something else is wrong.
-    fn culprit<T: DeserializeOwned>(&self, cause: &serde_json::Error) -> Option<&str> {
+    /// Why it cannot be decoded, with the key whose value is wrong: without it, all can, or something else is wrong.
+    fn undecoded(&self, what: &str, cause: serde_json::Error, failure: Failure<'_>) -> Fault {
+        let told = cause.to_string();
         let mut keys = self.iter().map(|(key, _)| key).take(MAX_TRIED);
-        keys.find(|key| {
+        let culprit = keys.find(|key| {
             let mut without = self.clone();
             without.remove(key);
-            T::deserialize(Folded(&without)).err().is_none_or(|other| other.to_string() != cause.to_string())
-        })
+            failure(&without).is_none_or(|other| other.to_string() != told)
+        });
+        match culprit {
+            None => undecodable(what, cause),
+            Some(key) => undecodable(&format!("{key:?} of {what}"), cause).remedy("correct its value"),
+        }
     }
 
     /// The object as JSON text, entries as they were written.
