@@ -53,10 +53,10 @@ fn converse(mut stream: UnixStream, script: &mut dyn Script) {
         match stream.read(&mut piece) {
             Ok(0) => return,
             Ok(count) => unread.extend_from_slice(&piece[..count]),
+            // All that is left is said at once: a pause for each would be nothing but waiting.
             Err(cause) if cause.kind() == ErrorKind::WouldBlock => {
-                if !say(&mut stream, script.answer(&unread), script.is_over()) {
-                    return;
-                }
+                while say(&mut stream, script.answer(&unread), script.is_over()) && !script.is_over() {}
+                return;
             }
             Err(_) => return,
         }
