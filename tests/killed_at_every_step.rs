@@ -153,3 +153,17 @@ fn an_add_killed_at_any_step_is_undone_by_the_next_add() {
         }
     }
 }
+
+#[test]
+fn a_file_system_that_cannot_rename_without_replacing_does_as_well() {
+    let stage = Stage::new();
+
+    strace::refuse(&stage.scene, &stage.as_call("ADD"), &stage.conf, ("renameat2", "EINVAL"));
+
+    let kept = stage.scene.kept();
+    assert!(kept["ipam/data/10.77.1.2"].starts_with("pod-1"), "{kept:?}");
+    assert!(!kept.keys().any(|path| path.contains("draft")), "{kept:?}");
+    stage.call("CHECK").result();
+    stage.call("DEL").result();
+    stage.assert_empty("where nothing is renamed without replacing");
+}

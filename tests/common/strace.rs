@@ -1,5 +1,7 @@
 //! The program under `strace`, which counts its system calls and delivers a signal at the entry of the n-th of a name.
 
+#![allow(dead_code, reason = "every test uses its part")]
+
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -8,7 +10,7 @@ use serde_json::Value;
 use crate::scene::{self, Call, Scene};
 
 /// The system calls that change something outside the process.
-pub(crate) const CHANGES: [&str; 22] = [
+pub(crate) const CHANGES: [&str; 23] = [
     "clone",
     "clone3",
     "fchmod",
@@ -19,6 +21,7 @@ pub(crate) const CHANGES: [&str; 22] = [
     "mkdir",
     "mkdirat",
     "openat",
+    "pwrite64",
     "rename",
     "renameat",
     "renameat2",
@@ -64,6 +67,13 @@ pub(crate) fn trace(scene: &Scene, call: &Call<'_>, conf: &Value) -> Traced {
     let traced = Traced::call(scene, call, conf, &[]);
     assert!(traced.ok, "{}: {}", call.verb, traced.log);
     traced
+}
+
+/// Makes a call that must succeed although the kernel refuses all system calls of this name with this error.
+pub(crate) fn refuse(scene: &Scene, call: &Call<'_>, conf: &Value, (name, error): (&str, &str)) {
+    let words = ["-e".to_owned(), format!("inject={name}:error={error}")];
+    let traced = Traced::call(scene, call, conf, &words);
+    assert!(traced.ok && traced.log.contains("(INJECTED)"), "{}: {}", call.verb, traced.log);
 }
 
 /// Makes a call that is killed when it enters the n-th system call of this name. It may come to need fewer of them than
