@@ -14,7 +14,7 @@ use manifold::engine::add::{Attached, add};
 use manifold::engine::del::{Detach, Unrecorded, del};
 use manifold::engine::scope::Scope;
 use manifold::model::fault::Outcome;
-use manifold::model::{Attachment, Device, FaultKind, Network, Object, Owner, Role};
+use manifold::model::{Attachment, Device, FaultKind, Network, Owner};
 use manifold::plan::claim::Claim;
 use manifold::sim::SimNode;
 
@@ -51,20 +51,12 @@ impl Scene {
         let resource = Some("intel.com/vf".parse().unwrap());
         let device = Device { id: self.vf.parse().unwrap(), resource };
         let attachment = Attachment {
-            owner: Owner { container: pod.parse().unwrap(), ifname: "net1".parse().unwrap() },
             netns: Some(format!("/ns/{pod}").parse().unwrap()),
-            role: Role::Additional,
-            standalone: None,
-            in_place: false,
-            label: "fast".to_owned(),
-            network: Network::parse(conf.as_bytes(), None).unwrap(),
-            args: Default::default(),
-            capabilities: Object::default(),
-            routing: Default::default(),
             device: (way != Way::Written).then_some(device),
-            device_file: None,
-            sockets: None,
-            selection: None,
+            ..Attachment::new(
+                Owner::parse(pod, "net1").unwrap(),
+                Network::parse(conf.as_bytes(), None).unwrap(),
+            )
         };
         add(&self.sim.node(), vec![attachment])
     }

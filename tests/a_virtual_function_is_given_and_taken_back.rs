@@ -36,7 +36,7 @@ use manifold::host::probe::HostProbe;
 use manifold::host::sysfs::Sysfs;
 use manifold::host::vf_registry::VfRegistry;
 use manifold::model::fault::Outcome;
-use manifold::model::{Attachment, FaultKind, Network, Object, Owner, Role};
+use manifold::model::{Attachment, FaultKind, Network, Owner};
 use nix::fcntl::{Flock, FlockArg};
 use scene::{Scene, ip};
 use serde_json::{Value, json};
@@ -104,20 +104,11 @@ impl Stage {
             "ipam": {"type": "static", "addresses": [{"address": "10.5.0.7/24"}]}});
         conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
         Attachment {
-            owner: Owner { container: "pod-1".parse().unwrap(), ifname: "net1".parse().unwrap() },
             netns: Some(self.pod.path().clone()),
-            role: Role::Additional,
-            standalone: None,
-            in_place: false,
-            label: "fast".to_owned(),
-            network: Network::parse(conf.to_string().as_bytes(), None).unwrap(),
-            args: Default::default(),
-            capabilities: Object::default(),
-            routing: Default::default(),
-            device: None,
-            device_file: None,
-            sockets: None,
-            selection: None,
+            ..Attachment::new(
+                Owner::parse("pod-1", "net1").unwrap(),
+                Network::parse(conf.to_string().as_bytes(), None).unwrap(),
+            )
         }
     }
 

@@ -20,7 +20,7 @@ use std::thread;
 
 use manifold::host::ipam::store;
 use manifold::model::fault::{FaultKind, Outcome};
-use manifold::model::{Attachment, Network, Object, Owner, Role};
+use manifold::model::{Attachment, Network, Owner};
 use manifold::plan::ipam;
 use manifold::plan::kind::Ask;
 use manifold::plan::step::{LeaseStep, Step};
@@ -58,22 +58,8 @@ impl Shared {
     /// The plan for an owner, read from the same configuration the reference gets.
     fn step(&self, container: &str, args: &str) -> LeaseStep {
         let network = Network::parse(&serde_json::to_vec(&self.conf()).unwrap(), None).unwrap();
-        let attachment = Attachment {
-            owner: owner(container),
-            netns: None,
-            role: Role::Additional,
-            standalone: None,
-            in_place: false,
-            label: "default/net".into(),
-            network,
-            args: args.parse().unwrap(),
-            capabilities: Object::default(),
-            routing: Default::default(),
-            device: None,
-            device_file: None,
-            sockets: None,
-            selection: None,
-        };
+        let attachment =
+            Attachment { args: args.parse().unwrap(), ..Attachment::new(owner(container), network) };
         let conf = &attachment.network.plugins[0];
         let read = ipam::read(Ask { conf, attachment: &attachment }).unwrap();
         let Some(Step::Lease(step)) = read.lease_step(conf) else { panic!("{read:?}") };
@@ -147,7 +133,7 @@ impl Shared {
 }
 
 fn owner(container: &str) -> Owner {
-    Owner { container: container.parse().unwrap(), ifname: "net1".parse().unwrap() }
+    Owner::parse(container, "net1").unwrap()
 }
 
 fn texts(step: &LeaseStep) -> Given {

@@ -19,7 +19,7 @@ use std::path::Path;
 
 use manifold::engine::survey;
 use manifold::model::settings::{DaemonSettings, Settings, Switches};
-use manifold::model::{Attachment, Network, Object, Owner, Role};
+use manifold::model::{Attachment, Network, Object, Owner};
 use scene::{Scene, ip};
 use serde_json::{Value, json};
 
@@ -141,19 +141,10 @@ fn networks_of_devices_and_switches_are_read() {
 
 fn attachment(network: &Value) -> Attachment {
     Attachment {
-        owner: Owner { container: "pod-1".parse().unwrap(), ifname: "net1".parse().unwrap() },
-        netns: None,
-        role: Role::Additional,
-        standalone: None,
-        in_place: false,
         label: "shop/fast".to_owned(),
-        network: Network::parse(network.to_string().as_bytes(), None).unwrap(),
-        args: Default::default(),
-        capabilities: Object::default(),
-        routing: Default::default(),
-        device: None,
-        device_file: None,
-        sockets: None,
-        selection: None,
+        ..Attachment::new(
+            Owner::parse("pod-1", "net1").unwrap(),
+            Network::parse(network.to_string().as_bytes(), None).unwrap(),
+        )
     }
 }

@@ -32,7 +32,7 @@ use manifold::host::netlink::{Sockets, link};
 use manifold::host::netns::Netns;
 use manifold::host::probe::HostProbe;
 use manifold::model::fault::Outcome;
-use manifold::model::{Attachment, ContainerId, FaultKind, Network, Object, Owner, Role};
+use manifold::model::{Attachment, ContainerId, FaultKind, Network, Owner};
 use manifold::sim::SimNode;
 use scene::Scene;
 use serde_json::{Value, json};
@@ -89,20 +89,11 @@ fn attachments(scene: &Scene, netns: &str) -> Vec<Attachment> {
 
 fn attachment(conf: &Value, ifname: &str, netns: &str) -> Attachment {
     Attachment {
-        owner: Owner { container: "pod-1".parse().unwrap(), ifname: ifname.parse().unwrap() },
         netns: Some(netns.parse().unwrap()),
-        role: Role::Additional,
-        standalone: None,
-        in_place: false,
-        label: ifname.to_owned(),
-        network: Network::parse(conf.to_string().as_bytes(), None).unwrap(),
-        args: Default::default(),
-        capabilities: Object::default(),
-        routing: Default::default(),
-        device: None,
-        device_file: None,
-        sockets: None,
-        selection: None,
+        ..Attachment::new(
+            Owner::parse("pod-1", ifname).unwrap(),
+            Network::parse(conf.to_string().as_bytes(), None).unwrap(),
+        )
     }
 }
 

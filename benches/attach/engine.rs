@@ -11,7 +11,7 @@ use manifold::host::hands::HostHands;
 use manifold::host::journal::FileJournal;
 use manifold::host::netlink::Sockets;
 use manifold::host::probe::HostProbe;
-use manifold::model::{Attachment, ContainerId, Network, Object, Owner, Role};
+use manifold::model::{Attachment, ContainerId, Network, Owner};
 
 use crate::common::Pod;
 use crate::race::Contender;
@@ -46,20 +46,11 @@ impl Attaching {
     fn new(name: &str, sandbox: Sandbox) -> Self {
         let container: ContainerId = name.replace([',', ' '], "").parse().unwrap();
         let attachment = |(network, number): (Network, u32)| Attachment {
-            owner: Owner { container: container.clone(), ifname: format!("net{number}").parse().unwrap() },
             netns: Some(sandbox.pod.path().clone()),
-            role: Role::Additional,
-            standalone: None,
-            in_place: false,
-            label: network.name.to_string(),
-            network,
-            args: Default::default(),
-            capabilities: Object::default(),
-            routing: Default::default(),
-            device: None,
-            device_file: None,
-            sockets: None,
-            selection: None,
+            ..Attachment::new(
+                Owner { container: container.clone(), ifname: format!("net{number}").parse().unwrap() },
+                network,
+            )
         };
         let attachments = sandbox.networks.into_iter().zip(1..).map(attachment).collect();
         Self { container, attachments, state: sandbox.state, _pod: sandbox.pod }

@@ -24,10 +24,7 @@ struct Links {
 
 /// Makes links one after the other, and deletes them one by one.
 pub(crate) fn attach(scene: &Scene, name: &str, links: usize) -> Contender {
-    let owner = |number: usize| Owner {
-        container: format!("floor{links}").parse().unwrap(),
-        ifname: format!("net{number}").parse().unwrap(),
-    };
+    let owner = |number: usize| Owner::parse(&format!("floor{links}"), &format!("net{number}")).unwrap();
     let adding = Rc::new(Links { owners: (1..=links).map(owner).collect(), pod: scene.pod() });
     let deleting = Rc::clone(&adding);
     Contender {

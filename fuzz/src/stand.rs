@@ -6,7 +6,7 @@ use manifold::engine::record::{FORMAT, Phase, Record};
 use manifold::model::args::CniArgs;
 use manifold::model::settings::Rules;
 use manifold::model::sockets::{SocketGround, Volume, VolumeSource};
-use manifold::model::{Attachment, Fault, Network, Object, Owner, Role};
+use manifold::model::{Attachment, Fault, Network, Object, Owner};
 use manifold::plan::claim::Claim;
 use manifold::plan::facts::{Answer, Facts, LinkFacts, Question};
 use manifold::plan::port::SwitchFacts;
@@ -15,7 +15,7 @@ use manifold::plan::vf::{Function, PfPort, PortFacts, PortUse, VfFacts, VfPort, 
 use manifold::plan::vpp::{Abilities, VppFacts};
 
 pub(crate) fn owner() -> Owner {
-    Owner { container: "pod1".parse().unwrap(), ifname: "net1".parse().unwrap() }
+    Owner::parse("pod1", "net1").unwrap()
 }
 
 pub(crate) fn network() -> Network {
@@ -40,20 +40,14 @@ pub(crate) fn attachment(network: Network, args: CniArgs, capabilities: Object) 
         ..SocketGround::default()
     };
     Attachment {
-        owner: owner(),
         netns: Some("/run/netns/pod1".parse().unwrap()),
-        role: Role::Additional,
-        standalone: None,
         in_place: true,
         label: "default/n".into(),
-        network,
         args,
         capabilities,
-        routing: Default::default(),
-        device: None,
         device_file: Some("/run/devinfo/n".into()),
         sockets: Some(Box::new(ground)),
-        selection: None,
+        ..Attachment::new(owner(), network)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use manifold::model::Fault;
+
 /// A failure in words.
 pub(crate) struct Trouble(String);
 
@@ -24,6 +26,12 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self(fault.to_string())
     }
 }
 

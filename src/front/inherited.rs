@@ -154,20 +154,12 @@ impl Inheritance<'_> {
         };
         let args = if args.pairs().is_empty() { self.leaving.args.clone() } else { args };
         let attachment = Attachment {
-            owner,
             netns: self.leaving.netns.clone(),
             role,
-            standalone: None,
             in_place: true,
-            label: network.name.to_string(),
-            network,
             args,
             capabilities,
-            routing: Default::default(),
-            device: None,
-            device_file: None,
-            sockets: None,
-            selection: None,
+            ..Attachment::new(owner, network)
         };
         Inherited { attachment, result, maker: Maker::Another }
     }

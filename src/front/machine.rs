@@ -22,9 +22,9 @@ use crate::host::netlink::Sockets;
 use crate::host::ovsdb::OpenSwitches;
 use crate::host::probe::HostProbe;
 use crate::host::vpp::OpenVpps;
-use crate::model::ContainerId;
 use crate::model::fault::Outcome;
 use crate::model::settings::{DaemonSettings, NodeCertificate, Places};
+use crate::model::{ContainerId, Owner};
 
 /// Longest run of one plugin: the kubelet gives a sandbox four minutes, and the pod may have several.
 const PLUGIN_LIMIT: Duration = Duration::from_secs(120);
@@ -140,6 +140,14 @@ fn account() -> Option<ServiceAccount> {
         port,
         folder: ServiceAccount::FOLDER.into(),
     })
+}
+
+/// What STATUS asks for belongs to: it is not to wait for a sandbox that is being worked on.
+///
+/// # Errors
+/// None: the names are well formed.
+pub(super) fn sandbox_of_its_own() -> Outcome<Owner> {
+    Owner::parse(&format!("status-{}", nix::unistd::gettid()), "eth0")
 }
 
 /// The environment that plugins inherit (CNI specification 1.1.0, section 2: "the runtime's own").

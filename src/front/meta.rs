@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::catalogue::Catalogue;
 use super::context::Context;
 use super::inherited::Inheritance;
-use super::machine::Machine;
+use super::machine::{Machine, sandbox_of_its_own};
 use super::pod::{self, Found};
 use super::publish::Publisher;
 use super::readiness;
@@ -166,9 +166,7 @@ pub(super) fn status(config: &Config, context: &Context) -> Outcome<()> {
     readiness::look(settings.readiness_file.as_deref())?;
     let machine = Machine::new(&settings.places, &config.plugin_dirs, context);
     let cluster = machine.cluster(settings.kubeconfig.as_deref())?;
-    // A sandbox of our own: STATUS is not to wait for another that is being worked on.
-    let owner =
-        Owner { container: format!("status-{}", nix::unistd::gettid()).parse()?, ifname: "eth0".parse()? };
+    let owner = sandbox_of_its_own()?;
     let target = Target { owner: &owner, netns: None, args: &CniArgs::default() };
     let ground = Ground { settings: &settings, config, cluster: cluster.as_deref(), kubelet: None };
     let attachments = ground.attachments(&target, None).map_err(|fault| {

@@ -1,7 +1,7 @@
 //! The verbs where this program plays the part of one native plugin: its network is the configuration itself.
 
 use super::context::Context;
-use super::machine::Machine;
+use super::machine::{Machine, sandbox_of_its_own};
 use super::sockets::Offer;
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, status};
@@ -61,9 +61,7 @@ pub(super) fn gc(config: &Config, valid: &[Owner], context: &Context) -> Outcome
 }
 
 pub(super) fn status(config: &Config, context: &Context) -> Outcome<()> {
-    // A sandbox of our own: STATUS is not to wait for another that is being worked on.
-    let owner =
-        Owner { container: format!("status-{}", nix::unistd::gettid()).parse()?, ifname: "eth0".parse()? };
+    let owner = sandbox_of_its_own()?;
     let attachments = attachments(config, &owner, None, &CniArgs::default())?;
     status::status(&machine(config, context).node(), attachments, &owner.container)
 }

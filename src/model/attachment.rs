@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::args::CniArgs;
 use super::device::Device;
+use super::fault::Outcome;
 use super::ids::{ContainerId, IfName, NetnsPath, NetworkName};
 use super::network::Network;
 use super::object::Object;
@@ -22,6 +23,16 @@ pub struct Owner {
     pub container: ContainerId,
     /// The interface in it.
     pub ifname: IfName,
+}
+
+impl Owner {
+    /// The owner of these names.
+    ///
+    /// # Errors
+    /// One of them is none.
+    pub fn parse(container: &str, ifname: &str) -> Outcome<Self> {
+        Ok(Self { container: container.parse()?, ifname: ifname.parse()? })
+    }
 }
 
 impl fmt::Display for Owner {
@@ -124,4 +135,27 @@ pub struct Attachment {
     /// What of the pod's own selection it was made for; nothing where the node gives it to the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Box<Selection>>,
+}
+
+impl Attachment {
+    /// An additional interface, known by the network's own name, of which nothing was said but whose it is and of which
+    /// network.
+    pub fn new(owner: Owner, network: Network) -> Self {
+        Self {
+            owner,
+            netns: None,
+            role: Role::Additional,
+            standalone: None,
+            in_place: false,
+            label: network.name.to_string(),
+            network,
+            args: CniArgs::default(),
+            capabilities: Object::default(),
+            routing: Routing::default(),
+            device: None,
+            device_file: None,
+            sockets: None,
+            selection: None,
+        }
+    }
 }

@@ -277,8 +277,5 @@ fn valid(config: &Config) -> Outcome<Vec<Owner>> {
         let what = format!("\"cni.dev/valid-attachments\" has {} entries", entries.len());
         return Err(Fault::new(FaultKind::Config, what).remedy(format!("list at most {MAX_VALID}")));
     }
-    let owner = |entry: Entry| -> Outcome<Owner> {
-        Ok(Owner { container: entry.containerid.parse()?, ifname: entry.ifname.parse()? })
-    };
-    Ok(entries.into_iter().filter_map(|entry| owner(entry).ok()).collect())
+    Ok(entries.iter().filter_map(|entry| Owner::parse(&entry.containerid, &entry.ifname).ok()).collect())
 }

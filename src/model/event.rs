@@ -65,24 +65,15 @@ fn event(warning: bool, reason: &str, mut message: String) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Network, Object, Owner, Role};
+    use crate::model::{Network, Owner};
 
     fn attachment(label: &str) -> Attachment {
         Attachment {
-            owner: Owner { container: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() },
-            netns: None,
-            role: Role::Additional,
-            standalone: None,
-            in_place: false,
             label: label.to_owned(),
-            network: Network::parse(br#"{"name":"blue","type":"macvlan"}"#, None).unwrap(),
-            args: Default::default(),
-            capabilities: Object::default(),
-            routing: Default::default(),
-            device: None,
-            device_file: None,
-            sockets: None,
-            selection: None,
+            ..Attachment::new(
+                Owner::parse("c1", "net1").unwrap(),
+                Network::parse(br#"{"name":"blue","type":"macvlan"}"#, None).unwrap(),
+            )
         }
     }
 

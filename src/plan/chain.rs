@@ -4,10 +4,8 @@ use super::claim::Claim;
 use super::kind::{Ask, Wanted};
 use super::step::{CacheStep, DefaultRouteStep, DeviceInfoStep, ExecStep, Step, Yields};
 use super::{device_file, kinds};
-use crate::model::args::CniArgs;
-use crate::model::attachment::Routing;
 use crate::model::fault::Outcome;
-use crate::model::{Attachment, NetnsPath, Network, Object, Owner, PluginConf, Role};
+use crate::model::{Attachment, NetnsPath, Network, Owner, PluginConf};
 
 /// Reads every plugin of an attachment's network.
 ///
@@ -40,24 +38,14 @@ pub fn remains(attachment: &Attachment) -> Vec<Step> {
 /// None: the network is well formed.
 pub fn unknown(owner: &Owner, netns: Option<&NetnsPath>) -> Outcome<Attachment> {
     Ok(Attachment {
-        owner: owner.clone(),
         netns: netns.cloned(),
-        role: Role::Additional,
         // Its caches are not known by this name: nothing is to be removed from them.
         standalone: Some("unknown".parse()?),
-        in_place: false,
         label: "its record is lost".to_owned(),
-        network: Network::parse(
-            br#"{"name":"unknown","plugins":[{"type":"macvlan"},{"type":"sriov"}]}"#,
-            None,
-        )?,
-        args: CniArgs::default(),
-        capabilities: Object::default(),
-        routing: Routing::default(),
-        device: None,
-        device_file: None,
-        sockets: None,
-        selection: None,
+        ..Attachment::new(
+            owner.clone(),
+            Network::parse(br#"{"name":"unknown","plugins":[{"type":"macvlan"},{"type":"sriov"}]}"#, None)?,
+        )
     })
 }
 

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     fn owner(container: &str) -> Owner {
-        Owner { container: container.parse().unwrap(), ifname: "net1".parse().unwrap() }
+        Owner::parse(container, "net1").unwrap()
     }
 
     #[test]

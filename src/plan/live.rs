@@ -89,26 +89,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Network, Object, Owner, selection};
+    use crate::model::{Network, Owner, selection};
 
     fn held(ifname: &str, selected: Option<Selection>) -> Attachment {
-        let network = selected.as_ref().map_or("given", |selected| selected.name.as_str());
+        let name = selected.as_ref().map_or("given", |selected| selected.name.as_str()).to_owned();
+        let network = Network::parse(format!(r#"{{"name":"{name}","type":"x"}}"#).as_bytes(), None).unwrap();
         Attachment {
-            owner: Owner { container: "c1".parse().unwrap(), ifname: ifname.parse().unwrap() },
-            netns: None,
             role: if ifname == "eth0" { Role::Default } else { Role::Additional },
-            standalone: None,
-            in_place: false,
-            label: format!("ns/{network}"),
-            network: Network::parse(format!(r#"{{"name":"{network}","type":"x"}}"#).as_bytes(), None)
-                .unwrap(),
-            args: Default::default(),
-            capabilities: Object::default(),
-            routing: Default::default(),
-            device: None,
-            device_file: None,
-            sockets: None,
+            label: format!("ns/{name}"),
             selection: selected.map(Box::new),
+            ..Attachment::new(Owner::parse("c1", ifname).unwrap(), network)
         }
     }
 

@@ -146,10 +146,7 @@ mod tests {
 
     #[test]
     fn the_longest_tag_fits_and_tells_whose_it_is() {
-        let owner = |id: &str, ifname: &str| Owner {
-            container: id.parse().unwrap(),
-            ifname: ifname.parse().unwrap(),
-        };
+        let owner = |id: &str, ifname: &str| Owner::parse(id, ifname).unwrap();
         let (long, dir) = (owner(&"f0".repeat(32), "fifteen-bytes-x"), Path::new("/var/lib/cni/manifold"));
         let tag = vpp_tag(dir, &long);
 

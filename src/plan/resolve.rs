@@ -131,20 +131,13 @@ fn numbered(number: usize) -> Outcome<IfName> {
 /// An attachment with what the sandbox gives every one.
 fn attachment(sandbox: &Sandbox, named: Named, ifname: IfName, role: Role) -> Attachment {
     Attachment {
-        owner: Owner { container: sandbox.container.clone(), ifname },
         netns: sandbox.netns.clone(),
         role,
         standalone: sandbox.standalone.clone(),
         in_place: sandbox.in_place,
         label: named.label,
-        network: named.network,
         args: sandbox.args.clone(),
-        capabilities: Object::default(),
-        routing: Default::default(),
-        device: None,
-        device_file: None,
-        sockets: None,
-        selection: None,
+        ..Attachment::new(Owner { container: sandbox.container.clone(), ifname }, named.network)
     }
 }
 

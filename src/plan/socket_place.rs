@@ -147,7 +147,7 @@ mod tests {
         "/var/lib/kubelet/pods/0f3a6c1e-5d55-4f7e-9a0e-2b8d8c1f6a77/volumes/kubernetes.io~empty-dir/";
 
     fn owner() -> Owner {
-        Owner { container: "0958c8871b3210958c8871b321".parse().unwrap(), ifname: "net1".parse().unwrap() }
+        Owner::parse("0958c8871b3210958c8871b321", "net1").unwrap()
     }
 
     fn asked(volume: &str, base: Option<&str>, file: Option<&str>) -> PlaceAsked {

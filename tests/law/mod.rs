@@ -14,7 +14,7 @@ use manifold::engine::scope::Scope;
 use manifold::model::attachment::Routing;
 use manifold::model::fault::{Fault, Outcome};
 use manifold::model::vhost_user::PortVlans;
-use manifold::model::{Attachment, ContainerId, Device, FaultKind, Network, Object, Owner, PluginConf, Role};
+use manifold::model::{Attachment, ContainerId, Device, FaultKind, Network, Owner, PluginConf, Role};
 use manifold::plan::claim::Claim;
 use manifold::plan::step::{Progress, Step, UndoRank};
 use manifold::sim::{Fuse, Moment, SimLink, SimNode, World};
@@ -282,20 +282,13 @@ fn pod(name: &str, chains: &[Chain]) -> Vec<Attachment> {
     let each = chains.iter().enumerate().map(|(n, chain)| {
         let ifname = if n == 0 { "eth0".to_owned() } else { format!("net{n}") };
         Attachment {
-            owner: Owner { container: name.parse().unwrap(), ifname: ifname.parse().unwrap() },
             netns: Some(format!("/ns/{name}").parse().unwrap()),
             role: if n == 0 { Role::Default } else { Role::Additional },
-            standalone: None,
-            in_place: false,
             label: format!("{chain:?}"),
-            network: chain.network(),
-            args: Default::default(),
-            capabilities: Object::default(),
             routing: routing(n, chains),
             device: chain.device(name, n),
             device_file: chain.device_file(name, n),
-            sockets: None,
-            selection: None,
+            ..Attachment::new(Owner::parse(name, &ifname).unwrap(), chain.network())
         }
     });
     each.collect()

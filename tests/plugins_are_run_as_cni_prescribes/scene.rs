@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use manifold::engine::ports::Site;
 use manifold::host::exec::Plugins;
-use manifold::model::{Attachment, Network, Object, Owner, Role};
+use manifold::model::{Attachment, Network, Owner};
 use manifold::plan::step::{ExecStep, Yields};
 
 /// A directory of plugins that are scripts. `$OUT` is the directory.
@@ -61,20 +61,11 @@ pub(crate) fn reference_plugins() -> Plugins {
 /// An attachment of `net1` of container `c1` to a network.
 pub(crate) fn attachment(config: &str) -> Attachment {
     Attachment {
-        owner: Owner { container: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() },
-        netns: None,
-        role: Role::Additional,
-        standalone: None,
-        in_place: false,
-        label: "default/it".to_owned(),
-        network: Network::parse(config.as_bytes(), None).unwrap(),
         args: "IgnoreUnknown=1;K8S_POD_NAME=p".parse().unwrap(),
-        capabilities: Object::default(),
-        routing: Default::default(),
-        device: None,
-        device_file: None,
-        sockets: None,
-        selection: None,
+        ..Attachment::new(
+            Owner::parse("c1", "net1").unwrap(),
+            Network::parse(config.as_bytes(), None).unwrap(),
+        )
     }
 }
 

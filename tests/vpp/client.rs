@@ -18,7 +18,7 @@ use super::recording::Replay;
 const BRIDGE: u32 = 0x006e_f35f;
 
 fn owner() -> Owner {
-    Owner { container: "pod-1".parse().unwrap(), ifname: "net1".parse().unwrap() }
+    Owner::parse("pod-1", "net1").unwrap()
 }
 
 struct Scene {

@@ -85,7 +85,7 @@ impl Asked {
         let selection =
             selections.pop().ok_or_else(|| Fault::new(FaultKind::Config, "nothing is asked for"))?;
         Ok(Self {
-            owner: Owner { container: text("CNI_CONTAINERID").parse()?, ifname: ifname.parse()? },
+            owner: Owner::parse(text("CNI_CONTAINERID"), ifname)?,
             netns: text("CNI_NETNS").parse().ok(),
             args,
             network,

@@ -49,7 +49,7 @@ impl ResultCache {
     pub fn ours(&self, name: &str) -> Option<Ours> {
         let bytes = read_bounded(&self.results.join(name)).ok()?;
         let file: CacheFile = serde_json::from_slice(&bytes).ok()?;
-        let owner = Owner { container: file.container_id.parse().ok()?, ifname: file.if_name.parse().ok()? };
+        let owner = Owner::parse(&file.container_id, &file.if_name).ok()?;
         let network: NetworkName = file.network_name.parse().ok()?;
         let whole = file.is_of(&owner, &network) && name == super::name(&owner, &network);
         let ours = whole && file.writer.as_deref() == Some(WRITER);

@@ -1,7 +1,6 @@
 //! What is kept of results, and that it is read as it was written.
 
 use super::*;
-use crate::model::Role;
 use std::os::unix::fs::PermissionsExt;
 
 const CONFIG: &str = r#"{ "cniVersion":"1.0.0", "name":"blue-net",
@@ -9,20 +8,12 @@ const CONFIG: &str = r#"{ "cniVersion":"1.0.0", "name":"blue-net",
 
 fn attachment(container: &str, ifname: &str) -> Attachment {
     Attachment {
-        owner: Owner { container: container.parse().unwrap(), ifname: ifname.parse().unwrap() },
-        netns: None,
-        role: Role::Additional,
-        standalone: None,
-        in_place: false,
-        label: "default/blue".to_owned(),
-        network: Network::parse(CONFIG.as_bytes(), None).unwrap(),
         args: "IgnoreUnknown=1;K8S_POD_NAME=p".parse().unwrap(),
         capabilities: Object::parse(br#"{"mac":"02:00:00:00:00:01"}"#, "the test").unwrap(),
-        routing: Default::default(),
-        device: None,
-        device_file: None,
-        sockets: None,
-        selection: None,
+        ..Attachment::new(
+            Owner::parse(container, ifname).unwrap(),
+            Network::parse(CONFIG.as_bytes(), None).unwrap(),
+        )
     }
 }
 

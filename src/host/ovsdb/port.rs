@@ -317,7 +317,7 @@ pub(super) fn sweep(
     let owned = rows.iter().filter_map(|row| {
         let marks = value::map(row, "external_ids");
         let (container, ifname) = marks.get(change::OWNER)?.split_once('/')?;
-        let owner = Owner { container: container.parse().ok()?, ifname: ifname.parse().ok()? };
+        let owner = Owner::parse(container, ifname).ok()?;
         Some((value::uuid(row)?, owner))
     });
     let (uuids, owners): (Vec<&str>, Vec<Owner>) = owned.filter(|(_, owner)| !keep(owner)).unzip();

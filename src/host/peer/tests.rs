@@ -7,24 +7,16 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::attachment::Routing;
-use crate::model::{Network, Object, Role};
+use crate::model::{Network, Object};
 
 fn attachment(ifname: &str, config: &str) -> Attachment {
     Attachment {
-        owner: Owner { container: "c1".parse().unwrap(), ifname: ifname.parse().unwrap() },
-        netns: None,
-        role: Role::Additional,
-        standalone: None,
         in_place: true,
         label: "ns/blue".to_owned(),
-        network: Network::parse(config.as_bytes(), Some("blue")).unwrap(),
-        args: Default::default(),
-        capabilities: Object::default(),
-        routing: Routing::default(),
-        device: None,
-        device_file: None,
-        sockets: None,
-        selection: None,
+        ..Attachment::new(
+            Owner::parse("c1", ifname).unwrap(),
+            Network::parse(config.as_bytes(), Some("blue")).unwrap(),
+        )
     }
 }
 

@@ -2,24 +2,16 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::device_info::{Device, Memif, MemifMode, MemifRole, Pci};
-use crate::model::{Network, Object, Owner};
+use crate::model::{Network, Owner};
 
 fn attachment(role: Role) -> Attachment {
     Attachment {
-        owner: Owner { container: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() },
-        netns: None,
         role,
-        standalone: None,
-        in_place: false,
         label: "ns/blue".to_owned(),
-        network: Network::parse(br#"{"name":"blue","type":"macvlan"}"#, None).unwrap(),
-        args: Default::default(),
-        capabilities: Object::default(),
-        routing: Default::default(),
-        device: None,
-        device_file: None,
-        sockets: None,
-        selection: None,
+        ..Attachment::new(
+            Owner::parse("c1", "net1").unwrap(),
+            Network::parse(br#"{"name":"blue","type":"macvlan"}"#, None).unwrap(),
+        )
     }
 }
 

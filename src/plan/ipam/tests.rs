@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::result::Route;
-use crate::model::{Attachment, Network, Object, Owner, Role};
+use crate::model::{Attachment, Network, Owner};
 use crate::plan::facts::Answer;
 use crate::plan::step::LeaseStep;
 
@@ -26,20 +26,10 @@ impl Case {
         keys.insert("type".into(), json!("macvlan"));
         keys.entry("cniVersion").or_insert(json!("1.0.0"));
         Self(Attachment {
-            owner: Owner { container: "c1".parse().unwrap(), ifname: "net1".parse().unwrap() },
-            netns: None,
-            role: Role::Additional,
-            standalone: None,
-            in_place: false,
-            label: "default/net".into(),
-            network: Network::parse(&serde_json::to_vec(&conf).unwrap(), None).unwrap(),
-            args: Default::default(),
-            capabilities: Object::default(),
-            routing: Default::default(),
-            device: None,
-            device_file: None,
-            sockets: None,
-            selection: None,
+            ..Attachment::new(
+                Owner::parse("c1", "net1").unwrap(),
+                Network::parse(&serde_json::to_vec(&conf).unwrap(), None).unwrap(),
+            )
         })
     }
 

@@ -6,7 +6,7 @@ use manifold::engine::scope::Scope;
 use manifold::model;
 use serde_json::{Value, json};
 
-use super::simulated::{NEEDS, NUMBER, Stage, container, every_key};
+use super::simulated::{CONTAINER, NEEDS, NUMBER, Stage, every_key};
 use crate::catalogue::{Case, HoldsFor};
 use crate::plugin::{IFNAME, Subject};
 use crate::trouble::{Outcome, Trouble, equal, holds};
@@ -94,7 +94,7 @@ fn lost_record(_: &Subject) -> Outcome<()> {
     let (before, attachment) = attach_in_place(&stage)?;
     std::fs::remove_dir_all(stage.node.path("state")).map_err(Trouble::doing("cannot remove the records"))?;
 
-    let container = container()?;
+    let container = CONTAINER.parse()?;
     let configured = || vec![attachment.clone()];
     let (scope, unrecorded) = (Scope::Own, Unrecorded::Trace);
     let netns = attachment.netns.as_ref();

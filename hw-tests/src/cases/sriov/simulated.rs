@@ -18,7 +18,7 @@ use manifold::host::netlink::Sockets;
 use manifold::host::probe::HostProbe;
 use manifold::host::sysfs::Sysfs;
 use manifold::host::vf_registry::VfRegistry;
-use manifold::model::{self, ContainerId};
+use manifold::model;
 use serde_json::{Value, json};
 
 use crate::adapter::await_that;
@@ -48,6 +48,7 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
+pub(super) const CONTAINER: &str = "pod-1";
 const VF: &str = "0000:99:00.3";
 const PF: &str = "0000:99:00.0";
 /// The VF's number at its PF.
@@ -116,7 +117,7 @@ impl Stage {
         let hands = HostHands::new(sockets, plugins, &self.node.path("cache")).with_devices(sysfs, registry);
         let journal = FileJournal::new(self.node.path("state"));
         let node = manifold::engine::Node { probe: &probe, hands: &hands, journal: &journal };
-        work(&node).map_err(|fault| Trouble::new(fault.to_string()))
+        Ok(work(&node)?)
     }
 
     pub(super) fn add(&self, keys: Value) -> Outcome<Attached> {
@@ -133,32 +134,21 @@ impl Stage {
         if let (Some(conf), Value::Object(keys)) = (conf.as_object_mut(), keys) {
             conf.extend(keys);
         }
-        let wrong = |fault: model::Fault| Trouble::new(fault.to_string());
+        let network = model::Network::parse(conf.to_string().as_bytes(), None)?;
+        let owner = model::Owner::parse(CONTAINER, IFNAME)?;
         Ok(model::Attachment {
-            owner: model::Owner { container: container()?, ifname: IFNAME.parse().map_err(wrong)? },
-            netns: Some(self.pod.path().parse().map_err(wrong)?),
-            role: model::Role::Additional,
-            standalone: None,
-            in_place: false,
-            label: "fast".to_owned(),
-            network: model::Network::parse(conf.to_string().as_bytes(), None).map_err(wrong)?,
-            args: Default::default(),
-            capabilities: model::Object::default(),
-            routing: Default::default(),
-            device: None,
-            device_file: None,
-            sockets: None,
-            selection: None,
+            netns: Some(self.pod.path().parse()?),
+            ..model::Attachment::new(owner, network)
         })
     }
 
     pub(super) fn check(&self) -> Outcome<()> {
-        let container = container()?;
+        let container = CONTAINER.parse()?;
         self.call(|node| check(node, &container, &Scope::Own, &[]))
     }
 
     pub(super) fn del(&self) -> Outcome<()> {
-        let container = container()?;
+        let container = CONTAINER.parse()?;
         let (scope, unrecorded) = (Scope::Own, Unrecorded::Skip);
         let detach = Detach { container: &container, scope, configured: &Vec::new, netns: None, unrecorded };
         self.call(|node| del(node, &detach)).map(drop)
@@ -171,10 +161,6 @@ impl Drop for Stage {
         self.node.own.ip("link delete vfport").ok();
         write("/sys/bus/netdevsim/del_device", &ID.to_string()).ok();
     }
-}
-
-pub(super) fn container() -> Outcome<ContainerId> {
-    "pod-1".parse().map_err(|fault: model::Fault| Trouble::new(fault.to_string()))
 }
 
 pub(super) fn every_key() -> Value {

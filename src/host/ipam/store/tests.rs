@@ -58,7 +58,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn owner(container: &str) -> Owner {
-    Owner { container: container.parse().unwrap(), ifname: "net1".parse().unwrap() }
+    Owner::parse(container, "net1").unwrap()
 }
 
 const V4: &[&str] = &["10.1.0.5-10.1.0.7"];

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{Attachment, CniResult, Network, Object, Role};
+use crate::model::{Attachment, CniResult, Network};
 use crate::plan::facts::Answer;
 use crate::plan::step::ConfigureStep;
 
@@ -11,20 +11,11 @@ fn attachment(keys: Value) -> Attachment {
     let mut conf = json!({"cniVersion": "1.1.0", "name": "fast", "type": "sriov", "deviceID": VF});
     conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
     Attachment {
-        owner: Owner { container: "pod-1".parse().unwrap(), ifname: "net1".parse().unwrap() },
         netns: Some("/run/netns/pod-1".parse().unwrap()),
-        role: Role::Additional,
-        standalone: None,
-        in_place: false,
-        label: "fast".to_owned(),
-        network: Network::parse(conf.to_string().as_bytes(), None).unwrap(),
-        args: Default::default(),
-        capabilities: Object::default(),
-        routing: Default::default(),
-        device: None,
-        device_file: None,
-        sockets: None,
-        selection: None,
+        ..Attachment::new(
+            Owner::parse("pod-1", "net1").unwrap(),
+            Network::parse(conf.to_string().as_bytes(), None).unwrap(),
+        )
     }
 }
 

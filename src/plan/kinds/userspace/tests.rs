@@ -1,26 +1,17 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{Attachment, Network, Object, Role};
+use crate::model::{Attachment, Network};
 
 fn read(host: Value, container: Value) -> Outcome<Box<dyn Wanted>> {
     let conf = json!({"name": "userspace", "type": "userspace", "sharedDir": "/srv/v", "kubeconfig": "/etc/k",
         "logFile": "/var/log/x", "host": host, "container": container});
     let attachment = Attachment {
-        owner: Owner { container: "0958c8871b3297d1e0f5".parse().unwrap(), ifname: "net1".parse().unwrap() },
         netns: Some("/run/netns/pod-1".parse().unwrap()),
-        role: Role::Additional,
-        standalone: None,
-        in_place: false,
-        label: "userspace".to_owned(),
-        network: Network::parse(conf.to_string().as_bytes(), None).unwrap(),
-        args: Default::default(),
-        capabilities: Object::default(),
-        routing: Default::default(),
-        device: None,
-        device_file: None,
-        sockets: None,
-        selection: None,
+        ..Attachment::new(
+            Owner::parse("0958c8871b3297d1e0f5", "net1").unwrap(),
+            Network::parse(conf.to_string().as_bytes(), None).unwrap(),
+        )
     };
     Userspace.read(Ask { conf: &attachment.network.plugins[0], attachment: &attachment })
 }

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::sockets::{Volume, VolumeSource};
 use crate::model::vhost_user::BridgeName;
-use crate::model::{Attachment, Network, Object, Owner, Role, SocketGround};
+use crate::model::{Attachment, Network, Owner, SocketGround};
 use crate::plan::facts::{Answer, Facts, Question};
 use crate::plan::port::{Port, SwitchEnd, SwitchFacts};
 use crate::plan::step::{Bearer, ConfigureStep};
@@ -15,20 +15,12 @@ fn attachment(keys: Value) -> Attachment {
         VolumeSource::EmptyDir("/var/lib/kubelet/pods/u/volumes/kubernetes.io~empty-dir/vhost".into());
     let volume = Volume { name: "vhost".into(), source, mounts: vec!["/sockets".into()] };
     Attachment {
-        owner: Owner { container: "pod-1".parse().unwrap(), ifname: "net1".parse().unwrap() },
         netns: Some("/run/netns/pod-1".parse().unwrap()),
-        role: Role::Additional,
-        standalone: None,
-        in_place: false,
-        label: "fast".to_owned(),
-        network: Network::parse(conf.to_string().as_bytes(), None).unwrap(),
-        args: Default::default(),
-        capabilities: Object::default(),
-        routing: Default::default(),
-        device: None,
-        device_file: None,
         sockets: Some(Box::new(SocketGround { volumes: vec![volume], ..SocketGround::default() })),
-        selection: None,
+        ..Attachment::new(
+            Owner::parse("pod-1", "net1").unwrap(),
+            Network::parse(conf.to_string().as_bytes(), None).unwrap(),
+        )
     }
 }
 
