@@ -17,9 +17,12 @@ mod scene;
 use std::fs;
 use std::path::Path;
 
+use manifold::engine::ports::Networks;
 use manifold::engine::survey;
+use manifold::host::directory::Directory;
 use manifold::model::settings::{DaemonSettings, Settings, Switches};
-use manifold::model::{Attachment, Network, Object, Owner};
+use manifold::model::{Attachment, CniVersion, Network, Object, Owner};
+use manifold::plan::chain;
 use scene::{Scene, ip};
 use serde_json::{Value, json};
 
@@ -139,12 +142,50 @@ fn networks_of_devices_and_switches_are_read() {
     assert_eq!(read, 4);
 }
 
+#[test]
+fn no_network_that_is_shown_has_a_key_without_effect() {
+    let mut looked_at = Vec::new();
+    let mut look = |page: &str, network: Network| {
+        assert_eq!(chain::unread(&attachment_to(network.clone())), [""; 0], "{page}: {network}");
+        looked_at.push(network.to_string());
+    };
+    for (page, example) in all().filter(|(_, example)| !kind(example).is_empty()) {
+        let whole = example.pointer("/plugins/0").unwrap_or(&example);
+        let within = whole["delegates"].as_array().into_iter().flatten();
+        for network in within.chain([&example]) {
+            look(page, Network::parse(network.to_string().as_bytes(), Some("pods")).unwrap());
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifests = PAGES.iter().flat_map(|page| {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+        blocks.filter(|block| block.contains("kind: NetworkAttachmentDefinition")).collect::<Vec<_>>()
+    });
+    for (number, block) in manifests.enumerate() {
+        fs::write(folder.path().join(format!("{number}.yaml")), block).unwrap();
+    }
+    for (folder, names) in [
+        (folder.path(), &["storage", "fast"][..]),
+        (&root.join("deployments/demo/networks"), &["lab", "pod-network", "storage"]),
+    ] {
+        for name in names {
+            let found = Directory::new(folder, CniVersion::V1_1_0).network(None, name).unwrap();
+            look(name, found.network);
+        }
+    }
+    let macvlans = looked_at.iter().filter(|network| network.contains("(macvlan")).count();
+    assert!(looked_at.len() >= 17 && macvlans >= 5, "{looked_at:#?}");
+}
+
 fn attachment(network: &Value) -> Attachment {
+    attachment_to(Network::parse(network.to_string().as_bytes(), None).unwrap())
+}
+
+fn attachment_to(network: Network) -> Attachment {
     Attachment {
         label: "shop/fast".to_owned(),
-        ..Attachment::new(
-            Owner::parse("pod-1", "net1").unwrap(),
-            Network::parse(network.to_string().as_bytes(), None).unwrap(),
-        )
+        ..Attachment::new(Owner::parse("pod-1", "net1").unwrap(), network)
     }
 }

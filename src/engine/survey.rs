@@ -44,7 +44,8 @@ impl Read {
 
     /// What was written in its configurations and has no effect.
     pub fn warnings(&self) -> Vec<String> {
-        self.wanted.iter().flat_map(|wanted| wanted.warnings()).collect()
+        let read = self.wanted.iter().flat_map(|wanted| wanted.warnings());
+        read.chain(chain::unread(&self.attachment)).collect()
     }
 
     /// Surveys the node and plans.

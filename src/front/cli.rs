@@ -13,6 +13,7 @@ pub(super) use self::words::Output;
 use self::words::{Attach, Cli, Command, Detach, Doctor, List, Status, Stores, Target};
 use super::table::{Row, gone, held, table};
 use super::{daemon, doctor, install, status, watch};
+use crate::engine::add::Attached;
 use crate::engine::ports::{Entry, Journal};
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, survey};
@@ -79,6 +80,12 @@ fn look(options: &Doctor) -> Outcome<(String, ExitCode)> {
 fn attach_all(attach: &Attach) -> Outcome<String> {
     let attachments = attach.attachments()?;
     let made = add::add(&attach.target.stores.machine().node(), attachments)?;
+    for Attached { attachment, warnings, .. } in &made {
+        let lines =
+            warnings.iter().map(|warning| format!("warning: network {:?}: {warning}\n", attachment.label));
+        // What cannot be told there keeps nothing from being attached.
+        drop(io::stderr().lock().write_all(lines.collect::<String>().as_bytes()));
+    }
     let rows: Vec<Row> = made.iter().map(Row::made).collect();
     shown(attach.output, &rows, || table(&rows))
 }
@@ -129,6 +136,8 @@ fn rows(journal: &FileJournal, containers: &[ContainerId]) -> Outcome<Vec<Row>> 
 struct Planned<'a> {
     attachment: &'a Attachment,
     steps: &'a [Step],
+    /// What is written in its network and has no effect.
+    warnings: &'a [String],
 }
 
 fn explain(attach: &Attach) -> Outcome<String> {
@@ -138,15 +147,18 @@ fn explain(attach: &Attach) -> Outcome<String> {
     for attachment in attach.attachments()? {
         let read = survey::read(attachment)?;
         let steps = read.plan(&machine.node())?;
+        let warnings = read.warnings();
         let attachment = read.attachment;
         writeln!(text, "{}, on network {}:", attachment.owner.ifname, attachment.label).unwrap_or_default();
         for (number, step) in (1..).zip(&steps) {
             writeln!(text, "  {number}. {step}").unwrap_or_default();
         }
-        plans.push((attachment, steps));
+        warnings.iter().for_each(|warning| writeln!(text, "  warning: {warning}").unwrap_or_default());
+        plans.push((attachment, steps, warnings));
     }
+    let each = plans.iter();
     let planned: Vec<Planned<'_>> =
-        plans.iter().map(|(attachment, steps)| Planned { attachment, steps }).collect();
+        each.map(|(attachment, steps, warnings)| Planned { attachment, steps, warnings }).collect();
     shown(attach.output, &planned, || text.trim_end().to_owned())
 }
 

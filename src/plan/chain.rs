@@ -3,7 +3,7 @@
 use super::claim::Claim;
 use super::kind::{Ask, Wanted};
 use super::step::{CacheStep, DefaultRouteStep, DeviceInfoStep, ExecStep, Step, Yields};
-use super::{device_file, kinds};
+use super::{device_file, ipam, keys, kinds};
 use crate::model::fault::Outcome;
 use crate::model::{Attachment, NetnsPath, Network, Owner, PluginConf};
 
@@ -23,6 +23,30 @@ pub fn read(attachment: &Attachment) -> Outcome<Vec<Box<dyn Wanted>>> {
         })
     });
     each.collect()
+}
+
+/// What is written in an attachment's network under keys that nobody reads, with the plugin that it is written for.
+pub fn unread(attachment: &Attachment) -> Vec<String> {
+    let each = attachment.network.plugins.iter().flat_map(|conf| {
+        let whats = unread_of(conf, attachment.standalone.is_some());
+        whats.into_iter().map(|what| format!("plugin {:?}: {what}", conf.kind().as_str()))
+    });
+    each.collect()
+}
+
+fn unread_of(conf: &PluginConf, alone: bool) -> Vec<String> {
+    let mut known = kinds::of(conf).keys().to_vec();
+    if known.is_empty() {
+        return Vec::new();
+    }
+    if alone {
+        known.push(&keys::OF_THE_PROGRAM);
+    }
+    let mut whats = keys::unknown(conf.object(), "", &known);
+    if known.iter().any(|known| known.names().any(|name| name == "ipam")) {
+        whats.extend(ipam::unread(conf));
+    }
+    whats
 }
 
 /// Steps that undo what may be left of an attachment whose configuration can never be right.

@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 use super::claim::Claim;
 use super::facts::{Facts, Question};
+use super::keys::Known;
 use super::step::Step;
 use crate::model::fault::Outcome;
 use crate::model::{Attachment, MacAddr, Object, PluginConf, object};
@@ -58,6 +59,10 @@ pub trait Kind: Sync {
     /// The plugin type it stands for.
     fn plugin_type(&self) -> &'static str;
 
+    /// The keys that are read of a configuration, beside those of every native plugin; none where a plugin is run, whose
+    /// keys are its own affair.
+    fn keys(&self) -> &'static [&'static Known];
+
     /// The names of the pod's volumes into which such a configuration may put a socket; none if its interface is no
     /// socket.
     fn volumes(&self, _conf: &PluginConf) -> Vec<String> {
@@ -86,7 +91,7 @@ pub trait Wanted {
         Ok(Vec::new())
     }
 
-    /// What was written and has no effect, for the log.
+    /// What of the keys that are known was written and has no effect, for the log.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }

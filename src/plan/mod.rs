@@ -10,6 +10,7 @@ pub mod devices;
 mod explain;
 pub mod facts;
 pub mod ipam;
+pub mod keys;
 pub mod kind;
 pub mod kinds;
 pub mod live;

@@ -3,6 +3,7 @@
 use super::claim::Claim;
 use super::facts::{Facts, LinkFacts, Place, Question};
 use super::ipam::{self, Ipam};
+use super::keys::Known;
 use super::kind::{Ask, Wanted};
 use super::mark;
 use super::step::{Bearer, ConfigureStep, Dad, LinkKind, LinkStep, Master, Step};
@@ -32,6 +33,9 @@ pub struct VirtualLink {
     /// What it has for itself on the node.
     pub claims: Vec<Claim>,
 }
+
+/// The keys that [`Layer3`] reads; those in `ipam` are of its type.
+pub const KNOWN: Known = Known { plain: &["dad", "ipam"], objects: &[("dns", &Known::DNS)] };
 
 /// The keys about addresses.
 pub struct Layer3 {

@@ -192,6 +192,9 @@ pub(crate) fn finish(child: Child) -> Answer {
 }
 
 fn answer(output: &Output) -> Answer {
+    // What tests configure is what they mean.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("there is no such key"), "{said}");
     let json = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     Answer { ok: output.status.success(), json }
 }

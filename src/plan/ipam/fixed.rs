@@ -10,10 +10,17 @@ use super::{address, at_most, list, one_per_family};
 use crate::model::fault::Outcome;
 use crate::model::object;
 use crate::model::result::{CniResult, Dns, IpConfig};
+use crate::plan::keys::Known;
 use crate::plan::kind::Ask;
 
 /// Most addresses of one interface.
 const MAX_ADDRESSES: usize = 1024;
+
+pub(super) const KNOWN: Known = Known {
+    plain: &[],
+    objects: &[("addresses", &ADDRESS), ("dns", &Known::DNS), ("routes", &route::KNOWN)],
+};
+const ADDRESS: Known = Known { plain: &["address", "gateway"], objects: &[] };
 
 /// The keys of `ipam`.
 #[derive(Deserialize)]
@@ -83,4 +90,16 @@ fn from_cni_args(ask: Ask<'_>) -> Outcome<Vec<IpConfig>> {
 
 fn words(list: Option<&str>) -> impl Iterator<Item = &str> {
     list.unwrap_or_default().split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::keys::tests::assert_read;
+
+    #[test]
+    fn the_keys_that_are_known_are_those_that_are_read() {
+        assert_read::<Keys>(&KNOWN);
+        assert_read::<AddressConf>(&ADDRESS);
+    }
 }

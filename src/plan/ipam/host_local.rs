@@ -14,6 +14,7 @@ use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::result::Route;
 use crate::model::{CniResult, object};
 use crate::plan::facts::{Facts, Question};
+use crate::plan::keys::Known;
 use crate::plan::kind::Ask;
 use crate::plan::step::{AddressRange, LeaseStep};
 
@@ -33,6 +34,13 @@ pub struct HostLocal {
     routes: Vec<Route>,
     resolv_conf: Option<PathBuf>,
 }
+
+/// The keys of `ipam` beside those of a range in the old form.
+pub(super) const KNOWN: Known =
+    Known { plain: &["dataDir", "resolvConf"], objects: &[("ranges", &RANGE), ("routes", &route::KNOWN)] };
+/// The keys of a range.
+pub(super) const RANGE: Known =
+    Known { plain: &["gateway", "rangeEnd", "rangeStart", "subnet"], objects: &[] };
 
 /// The keys of `ipam`.
 #[derive(Deserialize)]
@@ -265,4 +273,15 @@ fn given_path(text: Option<&str>, key: &str) -> Outcome<Option<PathBuf>> {
         return Ok(Some(path.to_owned()));
     }
     Err(wrong(format!("\"{key}\" {text:?} is not an absolute path"), "write the whole path, without \"..\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::keys::tests::assert_read;
+
+    #[test]
+    fn the_keys_that_are_known_are_those_that_are_read() {
+        assert_read::<RangeConf>(&RANGE);
+    }
 }

@@ -15,10 +15,11 @@ use serde_json::value::RawValue;
 
 use self::host_local::HostLocal;
 use super::facts::{Facts, Question};
+use super::keys::{self, Known};
 use super::kind::Ask;
 use super::step::{ExecStep, Step, Yields};
 use crate::model::fault::{Fault, FaultKind, Outcome};
-use crate::model::{CniResult, PluginConf, PluginType, object};
+use crate::model::{CniResult, Object, PluginConf, PluginType, object};
 
 /// How an interface comes by its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub enum Ipam {
     /// From a plugin.
     Exec(PluginType),
 }
+
+/// The keys of every `ipam` that is understood here.
+const HEAD: Known = Known { plain: &["native", "type"], objects: &[] };
 
 /// The keys of `ipam` that say who is asked.
 #[derive(Default, Deserialize)]
@@ -55,6 +59,33 @@ pub fn read(ask: Ask<'_>) -> Outcome<Ipam> {
         "static" if native => fixed::read(ask, raw).map(Ipam::Static),
         other => other.parse().map(Ipam::Exec),
     }
+}
+
+/// What is said of a plugin's `ipam` object that nobody reads.
+pub fn unread(conf: &PluginConf) -> Vec<String> {
+    let raw = conf.object().find("ipam");
+    let Some(object) = raw.and_then(|raw| serde_json::from_str::<Object>(raw.get()).ok()) else {
+        return Vec::new();
+    };
+    let head: Head = object.decode("\"ipam\"").unwrap_or_default();
+    let native = head.native.unwrap_or(true);
+    let known: &[&Known] = match head.kind.as_str() {
+        "" => return without_type(&object).into_iter().collect(),
+        "host-local" if native => &[&HEAD, &host_local::KNOWN, &host_local::RANGE],
+        "static" if native => &[&HEAD, &fixed::KNOWN],
+        // The keys of a plugin are its own affair.
+        _ => return Vec::new(),
+    };
+    keys::unknown(&object, "ipam", known)
+}
+
+/// Of an object without `type` nothing is read; an empty one is how one asks for no address.
+fn without_type(object: &Object) -> Option<String> {
+    let written = || object.iter().filter(|(_, value)| value.get() != "null").map(|(key, _)| key);
+    let others = || written().filter(|key| !key.eq_ignore_ascii_case("type"));
+    others().next()?;
+    let hint = keys::nearest("type", others()).map(|key| format!("; is {key:?} meant to be it?"));
+    Some(format!("\"ipam\" has no \"type\", so no address is given{}", hint.unwrap_or_default()))
 }
 
 impl Ipam {

@@ -5,9 +5,14 @@ use serde::Deserialize;
 use super::{address, at_most};
 use crate::model::fault::Outcome;
 use crate::model::result::Route;
+use crate::plan::keys::Known;
 
 /// Most routes of one configuration.
 const MAX_ROUTES: usize = 4096;
+
+/// The keys of a route.
+pub(super) const KNOWN: Known =
+    Known { plain: &["advmss", "dst", "gw", "mtu", "priority", "scope", "table"], objects: &[] };
 
 /// One route as written.
 #[derive(Debug, Deserialize)]
@@ -42,4 +47,15 @@ fn one(conf: &RouteConf) -> Outcome<Route> {
         table: conf.table,
         scope: conf.scope,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::keys::tests::assert_read;
+
+    #[test]
+    fn the_keys_that_are_known_are_those_that_are_read() {
+        assert_read::<RouteConf>(&KNOWN);
+    }
 }

@@ -3,6 +3,7 @@
 use crate::model::PluginConf;
 use crate::model::fault::Outcome;
 use crate::plan::facts::{Facts, Question};
+use crate::plan::keys::Known;
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::step::{ExecStep, Step, Yields};
 
@@ -14,6 +15,10 @@ struct Plugin(PluginConf);
 impl Kind for Exec {
     fn plugin_type(&self) -> &'static str {
         "exec"
+    }
+
+    fn keys(&self) -> &'static [&'static Known] {
+        &[]
     }
 
     fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
+use crate::plan::keys::{self, Known};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::mark;
 use crate::plan::step::{LinkKind, MacvlanMode};
@@ -23,9 +24,16 @@ struct Keys {
     bcqueuelen: Option<u32>,
 }
 
+const KNOWN: Known =
+    Known { plain: &["bcQueueLen", "linkInContainer", "mac", "master", "mode", "mtu"], objects: &[] };
+
 impl Kind for Macvlan {
     fn plugin_type(&self) -> &'static str {
         "macvlan"
+    }
+
+    fn keys(&self) -> &'static [&'static Known] {
+        &[&KNOWN, &virtual_link::KNOWN, &keys::EVERYWHERE]
     }
 
     fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {
@@ -57,5 +65,16 @@ fn mode(name: Option<&str>) -> Outcome<MacvlanMode> {
         "source" => Ok(MacvlanMode::Source),
         other => Err(Fault::new(FaultKind::Config, format!("\"mode\" is {other:?}"))
             .remedy("use \"bridge\", \"private\", \"vepa\", \"passthru\" or \"source\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::keys::tests::assert_read;
+
+    #[test]
+    fn the_keys_that_are_known_are_those_that_are_read() {
+        assert_read::<Keys>(&KNOWN);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::model::fault::Outcome;
 use crate::plan::facts::{Facts, Question};
+use crate::plan::keys::{self, Known};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::step::Step;
 
@@ -11,6 +12,10 @@ pub(super) struct Passthru;
 impl Kind for Passthru {
     fn plugin_type(&self) -> &'static str {
         "passthru"
+    }
+
+    fn keys(&self) -> &'static [&'static Known] {
+        &[&keys::EVERYWHERE]
     }
 
     fn read(&self, _ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {

@@ -6,6 +6,7 @@ use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, MacAddr, Owner, PciAddress, PluginConf, object};
 use crate::plan::claim::Claim;
 use crate::plan::facts::{Facts, Question};
+use crate::plan::keys::{self, Known};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::mark;
 use crate::plan::step::{Bearer, LinkKind, LinkStep, Step, VlanProtocol};
@@ -22,6 +23,30 @@ pub(super) struct Sriov;
 fn is_for_applications(driver: &str) -> bool {
     driver.contains("vfio") || driver.contains("uio")
 }
+
+const KNOWN: Known = Known {
+    plain: &[
+        "allmulti",
+        "bindDriver",
+        "deviceID",
+        "dummy",
+        "link_state",
+        "mac",
+        "max_tx_rate",
+        "min_tx_rate",
+        "mtu",
+        "pciBusID",
+        "spoofchk",
+        "trust",
+        "vlan",
+        "vlanProto",
+        "vlanQoS",
+    ],
+    objects: &[],
+};
+
+/// Keys that the peer's plugin reads, about its own log.
+const PASSED_OVER: Known = Known { plain: &["logFile", "logLevel"], objects: &[] };
 
 #[derive(Deserialize)]
 struct Keys {
@@ -62,6 +87,10 @@ struct Virtual {
 impl Kind for Sriov {
     fn plugin_type(&self) -> &'static str {
         "sriov"
+    }
+
+    fn keys(&self) -> &'static [&'static Known] {
+        &[&KNOWN, &PASSED_OVER, &virtual_link::KNOWN, &keys::EVERYWHERE]
     }
 
     fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {

@@ -9,12 +9,14 @@ use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::plain;
 use crate::model::vhost_user::{Engine, InterfaceType, PodEnd, PortVlans, SocketFile, vlan_id};
 use crate::model::{FaultKind, Owner, PluginConf};
+use crate::plan::keys::{self, Known};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::mark;
 use crate::plan::port::{OvsDatabase, PortStep};
 use crate::plan::socket_place::PlaceAsked;
 use crate::plan::step::Step;
 use crate::plan::vhost_user::{Asked, SocketInterface};
+use crate::plan::virtual_link;
 use crate::plan::vpp::{VppApi, VppStep};
 
 /// The plugin type `userspace`.
@@ -24,6 +26,17 @@ pub(super) struct Userspace;
 const VOLUME: &str = "shared-dir";
 /// The bridge of Open vSwitch, where none is named.
 const BRIDGE: &str = "br0";
+
+const KNOWN: Known = Known {
+    plain: &["createBridge", "kubeconfig", "logFile", "logLevel", "sharedDir"],
+    objects: &[("container", &END), ("host", &END)],
+};
+const END: Known = Known {
+    plain: &["engine", "iftype", "netType"],
+    objects: &[("bridge", &BRIDGE_KEYS), ("memif", &SOCKET_KEYS), ("vhost", &SOCKET_KEYS)],
+};
+const SOCKET_KEYS: Known = Known { plain: &["group", "mode", "role", "socketfile"], objects: &[] };
+const BRIDGE_KEYS: Known = Known { plain: &["bridgeId", "bridgeName", "vlanId"], objects: &[] };
 
 #[derive(Deserialize)]
 struct Keys {
@@ -71,6 +84,10 @@ struct BridgeKeys {
 impl Kind for Userspace {
     fn plugin_type(&self) -> &'static str {
         "userspace"
+    }
+
+    fn keys(&self) -> &'static [&'static Known] {
+        &[&KNOWN, &virtual_link::KNOWN, &keys::EVERYWHERE]
     }
 
     fn volumes(&self, _conf: &PluginConf) -> Vec<String> {

@@ -9,6 +9,7 @@ use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::plain;
 use crate::model::vhost_user::{Engine, InterfaceType, PodEnd, PortVlans, RateLimit, vlan_id};
 use crate::model::{FaultKind, PluginConf};
+use crate::plan::keys::{self, Known};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::port::{OvsDatabase, PortStep};
 use crate::plan::socket_place::PlaceAsked;
@@ -30,6 +31,36 @@ const MAX_LABEL: usize = 255;
 const MAX_GROUP: usize = 32;
 /// Most ranges of a trunk.
 const MAX_TRUNK: usize = 4094;
+
+const KNOWN: Known = Known {
+    plain: &[
+        "abstract",
+        "bridge",
+        "createBridge",
+        "dummy",
+        "egress_policing_burst",
+        "egress_policing_rate",
+        "engine",
+        "group",
+        "ingress_policing_burst",
+        "ingress_policing_rate",
+        "interfaceType",
+        "mac",
+        "memifMode",
+        "mode",
+        "mtu",
+        "ofport_request",
+        "queues",
+        "selinuxLabel",
+        "socketDir",
+        "socketFile",
+        "vlan",
+        "volume",
+    ],
+    objects: &[("trunk", &TRUNK)],
+};
+
+const TRUNK: Known = Known { plain: &["id", "maxID", "minID"], objects: &[] };
 
 #[derive(Deserialize)]
 struct Keys {
@@ -80,6 +111,10 @@ struct TrunkKeys {
 impl Kind for VhostUser {
     fn plugin_type(&self) -> &'static str {
         "vhost-user"
+    }
+
+    fn keys(&self) -> &'static [&'static Known] {
+        &[&KNOWN, &virtual_link::KNOWN, &keys::EVERYWHERE]
     }
 
     fn volumes(&self, conf: &PluginConf) -> Vec<String> {

@@ -6,6 +6,7 @@ use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 use crate::plan::claim::Claim;
 use crate::plan::facts::{Place, Question};
+use crate::plan::keys::{self, Known};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::step::{LinkKind, VlanProtocol};
 use crate::plan::virtual_link::{self, Layer3, VirtualLink};
@@ -23,9 +24,16 @@ struct Keys {
     linkincontainer: bool,
 }
 
+const KNOWN: Known =
+    Known { plain: &["linkInContainer", "master", "mtu", "protocol", "vlanId"], objects: &[] };
+
 impl Kind for Vlan {
     fn plugin_type(&self) -> &'static str {
         "vlan"
+    }
+
+    fn keys(&self) -> &'static [&'static Known] {
+        &[&KNOWN, &virtual_link::KNOWN, &keys::EVERYWHERE]
     }
 
     fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {
@@ -86,5 +94,16 @@ fn claim(master: &Question, id: u16, protocol: VlanProtocol) -> Outcome<Option<C
         | Question::Switch(..)
         | Question::Vpp(..)
         | Question::Group(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::keys::tests::assert_read;
+
+    #[test]
+    fn the_keys_that_are_known_are_those_that_are_read() {
+        assert_read::<Keys>(&KNOWN);
     }
 }

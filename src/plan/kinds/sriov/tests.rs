@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::{Attachment, CniResult, Network};
 use crate::plan::facts::Answer;
+use crate::plan::keys::tests::assert_read;
 use crate::plan::step::ConfigureStep;
 
 const VF: &str = "0000:01:10.2";
@@ -281,4 +282,9 @@ fn a_record_of_a_vf_is_read_as_it_was_written() {
         let text = serde_json::to_string(&step).unwrap();
         assert_eq!(serde_json::from_str::<Step>(&text).unwrap(), step, "{text}");
     }
+}
+
+#[test]
+fn the_keys_that_are_known_are_those_that_are_read() {
+    assert_read::<Keys>(&KNOWN);
 }

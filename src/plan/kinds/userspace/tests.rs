@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{Attachment, Network};
+use crate::plan::keys::tests::assert_read;
 
 fn read(host: Value, container: Value) -> Outcome<Box<dyn Wanted>> {
     let conf = json!({"name": "userspace", "type": "userspace", "sharedDir": "/srv/v", "kubeconfig": "/etc/k",
@@ -86,4 +87,12 @@ fn memif_roles_are_opposite() {
     let mut ovs = memif("master");
     ovs["engine"] = json!("ovs-dpdk");
     assert_eq!(refusal(ovs, json!({})), "Open vSwitch has no memif interfaces");
+}
+
+#[test]
+fn the_keys_that_are_known_are_those_that_are_read() {
+    assert_read::<Keys>(&KNOWN);
+    assert_read::<End>(&END);
+    assert_read::<SocketKeys>(&SOCKET_KEYS);
+    assert_read::<BridgeKeys>(&BRIDGE_KEYS);
 }

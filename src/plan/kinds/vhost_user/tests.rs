@@ -5,6 +5,7 @@ use crate::model::sockets::{Volume, VolumeSource};
 use crate::model::vhost_user::BridgeName;
 use crate::model::{Attachment, Network, Owner, SocketGround};
 use crate::plan::facts::{Answer, Facts, Question};
+use crate::plan::keys::tests::assert_read;
 use crate::plan::port::{Port, SwitchEnd, SwitchFacts};
 use crate::plan::step::{Bearer, ConfigureStep};
 
@@ -145,3 +146,9 @@ fn without_a_record_the_port_is_looked_for_by_its_mark() {
 }
 
 mod vpp;
+
+#[test]
+fn the_keys_that_are_known_are_those_that_are_read() {
+    assert_read::<Keys>(&KNOWN);
+    assert_read::<TrunkKeys>(&TRUNK);
+}
