@@ -11,7 +11,7 @@
 )]
 
 use manifold::engine::add::{Attached, add};
-use manifold::engine::del::{Detach, Unrecorded, del};
+use manifold::engine::del::{Detach, del};
 use manifold::engine::scope::Scope;
 use manifold::model::fault::Outcome;
 use manifold::model::{Attachment, Device, FaultKind, Network, Owner};
@@ -63,13 +63,7 @@ impl Scene {
 
     fn del(&self, pod: &str) {
         let container = pod.parse().unwrap();
-        let detach = Detach {
-            container: &container,
-            scope: Scope::Own,
-            configured: &Vec::new,
-            netns: None,
-            unrecorded: Unrecorded::Skip,
-        };
+        let detach = Detach::recorded(&container, Scope::Own);
         del(&self.sim.node(), &detach).unwrap();
     }
 

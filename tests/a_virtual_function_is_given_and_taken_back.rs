@@ -131,13 +131,7 @@ impl Stage {
 
     fn del(&self) -> Outcome<()> {
         let container = "pod-1".parse().unwrap();
-        let detach = Detach {
-            container: &container,
-            scope: Scope::Own,
-            configured: &Vec::new,
-            netns: None,
-            unrecorded: Unrecorded::Skip,
-        };
+        let detach = Detach::recorded(&container, Scope::Own);
         self.call(|node| del(node, &detach)).map(drop)
     }
 

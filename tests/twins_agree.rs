@@ -22,7 +22,7 @@ use std::time::Duration;
 use common::Pod;
 use manifold::engine::add::add;
 use manifold::engine::check::check;
-use manifold::engine::del::{Detach, Unrecorded, del};
+use manifold::engine::del::{Detach, del};
 use manifold::engine::scope::Scope;
 use manifold::engine::{Node, gc};
 use manifold::host::exec::Plugins;
@@ -102,17 +102,7 @@ fn happen(node: &Node<'_>, event: Event, attachments: &[Attachment]) -> Outcome<
     let owners: Vec<Owner> = attachments.iter().map(|a| a.owner.clone()).collect();
     match event {
         Add => add(node, attachments.to_vec()).map(drop),
-        Del => del(
-            node,
-            &Detach {
-                container: &container,
-                scope: Scope::Own,
-                configured: &Vec::new,
-                netns: None,
-                unrecorded: Unrecorded::Skip,
-            },
-        )
-        .map(drop),
+        Del => del(node, &Detach::recorded(&container, Scope::Own)).map(drop),
         Check => check(node, &container, &Scope::Own, &owners),
         Gc => gc::gc(node, &Scope::Own, gc::Valid::Living, &[]),
         Foreign | Vanish => Ok(()),

@@ -1,8 +1,6 @@
 //! A whole pod of a cluster, by one process: a default network whose plugin is run, and two native macvlan networks that
 //! an API server on loopback defines and is told of.
 
-use std::rc::Rc;
-
 use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 
@@ -45,13 +43,13 @@ impl Cluster {
 
     /// The pod, attached and detached.
     pub(crate) fn whole(&self, scene: &Scene) -> Contender {
-        contender("manifold, whole pod", Plugin::new(scene, "manifold", self.whole.clone()))
+        Plugin::new(scene, "manifold", self.whole.clone()).contender("manifold, whole pod")
     }
 
     /// The plugin of the default network alone: what any program that runs it cannot do without.
     pub(crate) fn bridge(scene: &Scene) -> Contender {
         let conf = bridge(scene, "reference").to_string();
-        contender("bridge plugin alone", Plugin::new(scene, "bridge", conf))
+        Plugin::new(scene, "bridge", conf).contender("bridge plugin alone")
     }
 
     /// Says how much memory one process takes for the pod. Children are measured together, so this comes first.
@@ -88,14 +86,4 @@ fn bridge(scene: &Scene, store: &str) -> Value {
 
 fn ipam(scene: &Scene, store: &str) -> Value {
     json!({"type": "host-local", "dataDir": scene.path(store), "ranges": [[{"subnet": "10.30.0.0/16"}]]})
-}
-
-fn contender(name: &str, plugin: Plugin) -> Contender {
-    let adding = Rc::new(plugin);
-    let deleting = Rc::clone(&adding);
-    Contender {
-        name: name.into(),
-        add: Box::new(move || adding.run("ADD")),
-        del: Box::new(move || deleting.run("DEL")),
-    }
 }

@@ -62,13 +62,7 @@ impl Attaching {
     }
 
     fn del(&self) {
-        let detach = del::Detach {
-            container: &self.container,
-            scope: Scope::Any,
-            configured: &Vec::new,
-            netns: None,
-            unrecorded: del::Unrecorded::Skip,
-        };
+        let detach = del::Detach::recorded(&self.container, Scope::Any);
         self.on_node(|node| del::del(&node, &detach)).map(drop).unwrap();
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Plugin {
 /// The reference plugin `macvlan`, which runs `host-local`.
 pub(crate) fn reference(scene: &Scene, name: &str, crowd: u16) -> Contender {
     let stdin = scene.leased_text("reference", crowd);
-    contender(name, Plugin::new(scene, "macvlan", stdin))
+    Plugin::new(scene, "macvlan", stdin).contender(name)
 }
 
 /// Manifold, configured with the same network as its default one.
@@ -30,17 +30,7 @@ pub(crate) fn manifold(scene: &Scene, name: &str, crowd: u16) -> Contender {
     let stdin = format!(
         r#"{{"cniVersion":"1.0.0","name":"meta","type":"manifold","stateDir":{state:?},"cniDir":{cache:?},"delegates":[{network}]}}"#
     );
-    contender(name, Plugin::new(scene, "manifold", stdin))
-}
-
-fn contender(name: &str, plugin: Plugin) -> Contender {
-    let adding = Rc::new(plugin);
-    let deleting = Rc::clone(&adding);
-    Contender {
-        name: name.into(),
-        add: Box::new(move || adding.run("ADD")),
-        del: Box::new(move || deleting.run("DEL")),
-    }
+    Plugin::new(scene, "manifold", stdin).contender(name)
 }
 
 /// The reference plugin, asked only which versions it knows.
@@ -66,6 +56,17 @@ impl Plugin {
     pub(crate) fn new(scene: &Scene, name: &str, stdin: String) -> Self {
         let search = scene.programs();
         Self { program: search.join(name), search, stdin, pod: scene.pod() }
+    }
+
+    /// Attaches, and detaches.
+    pub(crate) fn contender(self, name: &str) -> Contender {
+        let adding = Rc::new(self);
+        let deleting = Rc::clone(&adding);
+        Contender {
+            name: name.into(),
+            add: Box::new(move || adding.run("ADD")),
+            del: Box::new(move || deleting.run("DEL")),
+        }
     }
 
     pub(crate) fn run(&self, verb: &str) {

@@ -13,9 +13,33 @@ pub(crate) struct Case {
     /// newest that it does.
     pub(crate) versions: &'static [&'static str],
     /// Plays it. What must be so whoever plays is demanded here; everything else goes on the sheet.
-    pub(crate) play: fn(&mut Stage<'_>) -> Outcome<()>,
+    pub(crate) play: Play,
     /// Where the sheets differ, on purpose.
     pub(crate) differs: &'static [Difference],
+}
+
+type Play = fn(&mut Stage<'_>) -> Outcome<()>;
+
+impl Case {
+    /// One of macvlan.
+    pub(crate) const fn macvlan(
+        name: &'static str,
+        versions: &'static [&'static str],
+        play: Play,
+        differs: &'static [Difference],
+    ) -> Self {
+        Self { name, plugin: "macvlan", versions, play, differs }
+    }
+
+    /// One of vlan.
+    pub(crate) const fn vlan(
+        name: &'static str,
+        versions: &'static [&'static str],
+        play: Play,
+        differs: &'static [Difference],
+    ) -> Self {
+        Self { plugin: "vlan", ..Self::macvlan(name, versions, play, differs) }
+    }
 }
 
 /// A difference on purpose.

@@ -3,6 +3,7 @@
 mod macvlan;
 mod mixed;
 mod protocol;
+mod scenes;
 mod vlan;
 
 use crate::case::{Case, Difference};

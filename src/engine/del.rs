@@ -34,6 +34,13 @@ pub struct Detach<'a> {
     pub unrecorded: Unrecorded,
 }
 
+impl<'a> Detach<'a> {
+    /// What is on record of a sandbox, and nothing else.
+    pub fn recorded(container: &'a ContainerId, scope: Scope) -> Self {
+        Self { container, scope, configured: &Vec::new, netns: None, unrecorded: Unrecorded::Skip }
+    }
+}
+
 /// Undoes the attachments of a sandbox.
 ///
 /// # Guarantees
@@ -125,21 +132,9 @@ pub(super) fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> 
 
 /// The same, and what another plugin of that type would have made: its link carries no mark.
 fn by_another_plugin(mut record: Record) -> Record {
-    let unmarked = |step: &Step| match step {
-        Step::Link(link) => Some(Step::Link(LinkStep { group: mark::UNMARKED, ..link.clone() })),
-        Step::Lease(_)
-        | Step::Vf(_)
-        | Step::Socket(_)
-        | Step::Port(_)
-        | Step::Vpp(_)
-        | Step::Note(_)
-        | Step::Configure(_)
-        | Step::DefaultRoute(_)
-        | Step::Exec(_)
-        | Step::Pass
-        | Step::Cache(_)
-        | Step::DeviceFile(_)
-        | Step::DeviceInfo(_) => None,
+    let unmarked = |step: &Step| {
+        let Step::Link(link) = step else { return None };
+        Some(Step::Link(LinkStep { group: mark::UNMARKED, ..link.clone() }))
     };
     let links: Vec<Step> = record.steps.iter().filter_map(unmarked).collect();
     record.steps.extend(links);

@@ -10,7 +10,7 @@ use crate::model::{Attachment, CniResult, ContainerId, FaultKind, Owner};
 use crate::plan::chain;
 use crate::plan::facts::Question;
 use crate::plan::mark;
-use crate::plan::step::Step;
+use crate::plan::step::{LinkStep, Step};
 
 /// An attachment that is on no record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,24 +77,11 @@ fn steps(node: &Node<'_>, one: &Inherited) -> Vec<Step> {
     if let (Maker::Manifold, Ok(read)) = (one.maker, read()) {
         return read.traces();
     }
-    let is_missing = |step: &Step| match step {
-        Step::Exec(exec) => node
-            .probe
-            .answer(&Question::Program(exec.program.clone()), attachment.netns.as_ref())
-            .is_err_and(|fault| fault.kind() == FaultKind::Absent),
-        Step::Lease(_)
-        | Step::Link(_)
-        | Step::Vf(_)
-        | Step::Socket(_)
-        | Step::Port(_)
-        | Step::Vpp(_)
-        | Step::Note(_)
-        | Step::Configure(_)
-        | Step::DefaultRoute(_)
-        | Step::Pass
-        | Step::Cache(_)
-        | Step::DeviceFile(_)
-        | Step::DeviceInfo(_) => false,
+    let is_missing = |step: &Step| {
+        let Step::Exec(exec) = step else { return false };
+        let program = Question::Program(exec.program.clone());
+        let found = node.probe.answer(&program, attachment.netns.as_ref());
+        found.is_err_and(|fault| fault.kind() == FaultKind::Absent)
     };
     let run = chain::inherited(attachment);
     if !run.iter().any(is_missing) {
@@ -111,25 +98,6 @@ fn steps(node: &Node<'_>, one: &Inherited) -> Vec<Step> {
 
 /// The step for a link that another program made: it has no mark, and is known by its name and kind.
 fn unmarked(step: &Step) -> Option<Step> {
-    match step {
-        Step::Link(link) => {
-            let mut link = link.clone();
-            link.group = mark::UNMARKED;
-            link.mac = None;
-            Some(Step::Link(link))
-        }
-        Step::Lease(_)
-        | Step::Vf(_)
-        | Step::Socket(_)
-        | Step::Port(_)
-        | Step::Vpp(_)
-        | Step::Note(_)
-        | Step::Configure(_)
-        | Step::Exec(_)
-        | Step::DefaultRoute(_)
-        | Step::Pass
-        | Step::Cache(_)
-        | Step::DeviceFile(_)
-        | Step::DeviceInfo(_) => None,
-    }
+    let Step::Link(link) = step else { return None };
+    Some(Step::Link(LinkStep { group: mark::UNMARKED, mac: None, ..link.clone() }))
 }

@@ -96,13 +96,8 @@ fn detach_all(detach: &Detach) -> Outcome<String> {
     let netns = detach.target.netns()?;
     let machine = detach.target.stores.machine();
     let before = rows(&machine.journal, std::slice::from_ref(&container))?;
-    let request = del::Detach {
-        container: &container,
-        scope: if names.is_empty() { Scope::Any } else { Scope::Interfaces(names) },
-        configured: &Vec::new,
-        netns: netns.as_ref(),
-        unrecorded: del::Unrecorded::Skip,
-    };
+    let scope = if names.is_empty() { Scope::Any } else { Scope::Interfaces(names) };
+    let request = del::Detach { netns: netns.as_ref(), ..del::Detach::recorded(&container, scope) };
     super::log::start(&Logging::default());
     del::del(&machine.node(), &request).map(super::log::left_behind)?;
     Ok(gone(&before, &rows(&machine.journal, std::slice::from_ref(&container))?))

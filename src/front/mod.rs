@@ -30,6 +30,7 @@ mod publish;
 mod readiness;
 #[cfg(feature = "node")]
 mod rooted;
+mod runtime;
 #[cfg(feature = "node")]
 mod serve;
 #[cfg(feature = "shim")]

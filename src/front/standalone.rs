@@ -21,13 +21,8 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outc
     let answer = made.into_iter().next().map(|a| a.result).unwrap_or_default();
     dialect::write(&answer, config.version).map_err(|fault| {
         // What cannot be told must not be: before 0.3.0 a result has no place for an interface without an address.
-        let detach = del::Detach {
-            container: &sandbox.owner.container,
-            scope: Scope::StandaloneInterface(sandbox.owner.ifname.clone()),
-            configured: &Vec::new,
-            netns: None,
-            unrecorded: del::Unrecorded::Skip,
-        };
+        let scope = Scope::StandaloneInterface(sandbox.owner.ifname.clone());
+        let detach = del::Detach::recorded(&sandbox.owner.container, scope);
         fault.along_with(del::del(&machine.node(), &detach).err())
     })
 }

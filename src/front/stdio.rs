@@ -1,20 +1,19 @@
 //! The door of the protocol: `CNI_*` variables and standard input in, one JSON object on standard output out (CNI
 //! specification 1.1.0, section 2).
 
-use std::collections::BTreeMap;
 use std::env;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use super::context::Context;
 use super::log::{self, Caller};
-use super::serve;
+use super::{runtime, serve};
+use crate::model::Object;
 use crate::model::call::{Call, Command};
-use crate::model::fault::{ErrorReply, Fault, Outcome};
+use crate::model::fault::{ErrorReply, Outcome};
 use crate::model::settings::Logging;
 use crate::model::version::version_reply;
-use crate::model::{FaultKind, Object, object};
 
 /// Whether the program was called as a plugin.
 #[allow(clippy::disallowed_methods, reason = "doors read the environment")]
@@ -25,14 +24,14 @@ pub(super) fn is_called() -> bool {
 /// Answers the call. The exit code is 0 for success and 1 for an error object.
 pub(super) fn answer() -> ExitCode {
     let began = Instant::now();
-    let variables = variables();
+    let variables = runtime::variables();
     let caller = Caller::of(&variables);
     let call = Call::new(variables);
     let verb = call.command();
     if matches!(verb, Ok(Command::Version)) {
         return print(version_reply().as_bytes(), ExitCode::SUCCESS);
     }
-    let stdin = verb.and_then(|_| stdin());
+    let stdin = verb.and_then(|_| runtime::stdin());
     log::start(&logging(stdin.as_deref().unwrap_or_default()));
     let _call = log::call(&caller).entered();
     let reply = stdin.and_then(|stdin| run(&call.with_stdin(stdin))).map_err(|fault| fault.to_reply());
@@ -55,21 +54,6 @@ fn run(call: &Call) -> Outcome<Vec<u8>> {
 fn logging(stdin: &[u8]) -> Logging {
     let object = Object::parse(stdin, "the configuration on standard input");
     object.and_then(|object| Logging::read(&object)).unwrap_or_default()
-}
-
-#[allow(clippy::disallowed_methods, reason = "doors read the environment")]
-fn variables() -> BTreeMap<String, String> {
-    let texts =
-        env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.to_string_lossy().into_owned())));
-    texts.filter(|(key, _)| key.starts_with("CNI_")).collect()
-}
-
-fn stdin() -> Outcome<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let limit = object::MAX_BYTES as u64 + 1;
-    let read = io::stdin().lock().take(limit).read_to_end(&mut bytes);
-    read.map_err(|cause| Fault::new(FaultKind::Io, "cannot read standard input").because(cause))?;
-    Ok(bytes)
 }
 
 fn pretty(reply: &ErrorReply) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Connections to sockets of this node whose every wait has an end.
 
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -63,6 +63,15 @@ pub(super) fn dial(place: &Path, deadline: Deadline) -> io::Result<UnixStream> {
     let stream = UnixStream::from(socket);
     stream.set_nonblocking(false)?;
     Ok(stream)
+}
+
+/// Writes all of it.
+///
+/// # Errors
+/// [`ErrorKind::TimedOut`] or [`ErrorKind::WouldBlock`]: not all of it was taken in time.
+pub(super) fn write(stream: &mut UnixStream, bytes: &[u8], deadline: Deadline) -> io::Result<()> {
+    stream.set_write_timeout(Some(deadline.left().unwrap_or(Duration::from_millis(1))))?;
+    stream.write_all(bytes)
 }
 
 /// Reads what comes next, behind what is there; it waits for something to come.

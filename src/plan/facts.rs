@@ -44,15 +44,7 @@ pub enum Question {
 impl Question {
     /// Whether only a pod's network namespace has the answer.
     pub fn is_about_the_pod(&self) -> bool {
-        match self {
-            Self::Link(place, _) | Self::DefaultLink(place) => *place == Place::Pod,
-            Self::Program(_)
-            | Self::ResolvConf(_)
-            | Self::Vf(_)
-            | Self::Switch(..)
-            | Self::Vpp(..)
-            | Self::Group(_) => false,
-        }
+        matches!(self, Self::Link(Place::Pod, _) | Self::DefaultLink(Place::Pod))
     }
 }
 

@@ -21,7 +21,7 @@ pub struct VirtualLink {
     /// What kind of link.
     pub kind: LinkKind,
     /// Which link it sits on.
-    pub master: Question,
+    pub master: WantedMaster,
     /// Its Ethernet address; `None` takes the master's.
     pub mac: Option<MacAddr>,
     /// Its MTU in bytes; `None` takes the master's.
@@ -36,6 +36,13 @@ pub struct VirtualLink {
 
 /// The keys that [`Layer3`] reads; those in `ipam` are of its type.
 pub const KNOWN: Known = Known { plain: &["dad", "ipam"], objects: &[("dns", &Known::DNS)] };
+
+/// Which link a virtual link is to sit on.
+pub struct WantedMaster {
+    place: Place,
+    /// Its name; without one, it is the link that the default route goes through.
+    name: Option<IfName>,
+}
 
 /// The keys about addresses.
 pub struct Layer3 {
@@ -114,19 +121,40 @@ impl Layer3 {
     }
 }
 
-/// The question that finds a master: by name, or by the default route where none is named.
-///
-/// # Errors
-/// A name that no link can have.
-pub fn master(name: Option<&str>, in_container: bool) -> Outcome<Question> {
-    let place = if in_container { Place::Pod } else { Place::Host };
-    match name.filter(|n| !n.is_empty()) {
-        None => Ok(Question::DefaultLink(place)),
-        Some(name) => {
-            let name = name
-                .parse()
-                .map_err(|fault: Fault| fault.recast(FaultKind::Config).while_doing("\"master\""))?;
-            Ok(Question::Link(place, name))
+impl WantedMaster {
+    /// Reads the keys about it; an empty name is none.
+    ///
+    /// # Errors
+    /// A name that no link can have.
+    pub fn read(name: Option<&str>, in_container: bool) -> Outcome<Self> {
+        let place = if in_container { Place::Pod } else { Place::Host };
+        let name = name.filter(|name| !name.is_empty()).map(str::parse).transpose();
+        let name = name.map_err(|fault: Fault| fault.recast(FaultKind::Config).while_doing("\"master\""))?;
+        Ok(Self { place, name })
+    }
+
+    /// The name of one that is named, and on the host.
+    pub fn on_host(&self) -> Option<&IfName> {
+        self.name.as_ref().filter(|_| self.place == Place::Host)
+    }
+
+    fn question(&self) -> Question {
+        match &self.name {
+            Some(name) => Question::Link(self.place, name.clone()),
+            None => Question::DefaultLink(self.place),
+        }
+    }
+
+    fn missing(&self) -> Fault {
+        let side = match self.place {
+            Place::Host => "on this node",
+            Place::Pod => "in the pod",
+        };
+        match &self.name {
+            Some(name) => Fault::new(FaultKind::Absent, format!("master {:?} is not {side}", name.as_str()))
+                .remedy("correct the network's \"master\", or schedule the pod where that link is"),
+            None => Fault::new(FaultKind::Absent, format!("no default route {side} names a master"))
+                .remedy("name the master in the network's \"master\""),
         }
     }
 }
@@ -173,68 +201,22 @@ impl Wanted for VirtualLink {
 
     fn questions(&self) -> Vec<Question> {
         let mut questions = self.layer3.questions();
-        questions.push(self.master.clone());
+        questions.push(self.master.question());
         questions
     }
 
     fn steps(&self, facts: &Facts) -> Outcome<Vec<Step>> {
-        let seen = facts.link(&self.master).ok_or_else(|| no_master(&self.master))?;
+        let seen = facts.link(&self.master.question()).ok_or_else(|| self.master.missing())?;
         self.fits(seen)?;
-        let master = Master { place: place(&self.master), name: seen.name.clone(), index: seen.index };
+        let master = Master { place: self.master.place, name: seen.name.clone(), index: seen.index };
         let configure = self.layer3.configure(facts, self.announce)?;
         Ok(self.layer3.arrange(&self.conf, vec![self.link(master)], Step::Configure(configure)))
     }
 
     fn traces(&self) -> Vec<Step> {
         // Undoing a link looks for its mark, not for its master.
-        let name = match &self.master {
-            Question::Link(_, name) => name.clone(),
-            Question::DefaultLink(_)
-            | Question::Program(_)
-            | Question::ResolvConf(_)
-            | Question::Vf(_)
-            | Question::Switch(..)
-            | Question::Vpp(..)
-            | Question::Group(_) => self.owner.ifname.clone(),
-        };
-        let link = self.link(Master { place: place(&self.master), name, index: 0 });
+        let name = self.master.name.as_ref().unwrap_or(&self.owner.ifname).clone();
+        let link = self.link(Master { place: self.master.place, name, index: 0 });
         self.layer3.lease_step(&self.conf).into_iter().chain([link]).collect()
     }
-}
-
-fn place(master: &Question) -> Place {
-    match master {
-        Question::Link(place, _) | Question::DefaultLink(place) => *place,
-        Question::Program(_)
-        | Question::ResolvConf(_)
-        | Question::Vf(_)
-        | Question::Switch(..)
-        | Question::Vpp(..)
-        | Question::Group(_) => Place::Host,
-    }
-}
-
-fn no_master(master: &Question) -> Fault {
-    let side = match place(master) {
-        Place::Host => "on this node",
-        Place::Pod => "in the pod",
-    };
-    match master {
-        Question::Link(_, name) => named_master_missing(name, side),
-        Question::DefaultLink(_)
-        | Question::Program(_)
-        | Question::ResolvConf(_)
-        | Question::Vf(_)
-        | Question::Switch(..)
-        | Question::Vpp(..)
-        | Question::Group(_) => {
-            Fault::new(FaultKind::Absent, format!("no default route {side} names a master"))
-                .remedy("name the master in the network's \"master\"")
-        }
-    }
-}
-
-fn named_master_missing(name: &IfName, side: &str) -> Fault {
-    Fault::new(FaultKind::Absent, format!("master {:?} is not {side}", name.as_str()))
-        .remedy("correct the network's \"master\", or schedule the pod where that link is")
 }

@@ -23,6 +23,12 @@ fn stage() -> (Stage, String) {
     (stage, networks)
 }
 
+/// A command line, and where the networks and the pod are.
+fn words<'a>(command: &'a str, networks: &'a str, netns: &'a str) -> Vec<&'a str> {
+    let places = ["--networks-dir", networks, "--netns", netns];
+    command.split(' ').chain(places).collect()
+}
+
 #[test]
 fn attach_list_check_and_detach_by_hand() {
     let (stage, networks) = stage();
@@ -66,17 +72,7 @@ fn documented() -> BTreeSet<String> {
 fn the_page_has_the_keys_that_programs_are_given() {
     let (stage, networks) = stage();
     let netns = stage.pod.path().as_str();
-    let words = [
-        "attach",
-        "--networks",
-        "data",
-        "--networks-dir",
-        &networks,
-        "--netns",
-        netns,
-        "--container-id",
-        "c",
-    ];
+    let words = words("attach --networks data --container-id c", &networks, netns);
     assert!(told(&stage.scene.manifold(&words)).0);
 
     let nowhere = stage.scene.path("nowhere").display().to_string();
@@ -94,17 +90,7 @@ fn the_page_has_the_keys_that_programs_are_given() {
 fn explain_shows_the_plan_and_touches_nothing() {
     let (stage, networks) = stage();
     let netns = stage.pod.path().as_str();
-    let explain = [
-        "explain",
-        "--networks",
-        "data,lab",
-        "--networks-dir",
-        &networks,
-        "--netns",
-        netns,
-        "--container-id",
-        "pod-1",
-    ];
+    let explain = words("explain --networks data,lab --container-id pod-1", &networks, netns);
 
     let (ok, text, errors) = told(&stage.scene.manifold(&explain));
     assert!(ok, "{errors}");
@@ -179,17 +165,7 @@ fn prune_removes_what_belongs_to_pods_that_are_gone() {
 fn an_error_says_what_and_what_to_do() {
     let (stage, networks) = stage();
     let netns = stage.pod.path().as_str();
-    let attach = [
-        "attach",
-        "--networks",
-        "nothing",
-        "--networks-dir",
-        &networks,
-        "--netns",
-        netns,
-        "--container-id",
-        "pod-1",
-    ];
+    let attach = words("attach --networks nothing --container-id pod-1", &networks, netns);
 
     let (ok, _, errors) = told(&stage.scene.manifold(&attach));
 

@@ -113,11 +113,7 @@ fn del_of_a_stranger_does_nothing() {
 fn a_plugin_that_fails_keeps_its_record_and_nothing_else() {
     let stage = Stage::with_everything();
     stage.add();
-    let bin = stage.scene.path("bin");
-    fs::create_dir(&bin).unwrap();
-    std::os::unix::fs::symlink("/bin/false", bin.join("bridge")).unwrap();
-    let mut broken = stage.conf.clone();
-    broken["binDir"] = json!(bin);
+    let broken = stage.with_a_bridge_that_fails();
     let netns = stage.pod.path().as_str();
     let call = Call { verb: "DEL", container: "pod-1", ifname: "eth0", netns };
 

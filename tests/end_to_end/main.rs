@@ -107,6 +107,16 @@ impl Stage {
     }
 
     /// Nothing is left of the pod: no link, no file.
+    /// The configuration, with a plugin `bridge` that fails.
+    fn with_a_bridge_that_fails(&self) -> Value {
+        let bin = self.scene.path("bin");
+        std::fs::create_dir(&bin).unwrap();
+        std::os::unix::fs::symlink("/bin/false", bin.join("bridge")).unwrap();
+        let mut conf = self.conf.clone();
+        conf["binDir"] = json!(bin);
+        conf
+    }
+
     fn assert_empty(&self) {
         assert_eq!(self.pod.interfaces(), ["lo"]);
         assert_eq!(self.scene.kept(), Default::default());

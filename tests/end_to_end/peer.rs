@@ -264,11 +264,7 @@ fn a_plugin_that_is_not_there_any_more_is_stood_in_for() {
 #[test]
 fn a_plugin_that_fails_keeps_the_peers_file_for_the_next_del() {
     let (stage, peer) = inherited_stage();
-    let bin = stage.scene.path("bin");
-    fs::create_dir(&bin).unwrap();
-    std::os::unix::fs::symlink("/bin/false", bin.join("bridge")).unwrap();
-    let mut broken = stage.conf.clone();
-    broken["binDir"] = json!(bin);
+    let broken = stage.with_a_bridge_that_fails();
     let netns = stage.pod.path().as_str();
     let call = Call { verb: "DEL", container: CONTAINER, ifname: "eth0", netns };
 

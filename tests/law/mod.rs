@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use manifold::engine::Node;
 use manifold::engine::add::add;
 use manifold::engine::check::check;
-use manifold::engine::del::{Detach, Unrecorded, del};
+use manifold::engine::del::{Detach, del};
 use manifold::engine::gc::{Valid, gc};
 use manifold::engine::ports::{Entry, Guard, Hands, Holder, Journal, Patience, Site, Undo};
 use manifold::engine::record::{Phase, Record};
@@ -309,17 +309,7 @@ fn routing(n: usize, chains: &[Chain]) -> Routing {
 
 fn detach(node: &Node<'_>, name: &str) -> Outcome<()> {
     let container = name.parse().unwrap();
-    del(
-        node,
-        &Detach {
-            container: &container,
-            scope: Scope::Own,
-            configured: &Vec::new,
-            netns: None,
-            unrecorded: Unrecorded::Skip,
-        },
-    )
-    .map(drop)
+    del(node, &Detach::recorded(&container, Scope::Own)).map(drop)
 }
 
 /// A node on which the neighbours of a case are attached.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::scenes::{self, LEAK_OF_SECOND, LINK_IN_CONTAINER, MASTER_GONE, NO_STORE, comes_and_goes};
 use crate::Outcome;
 use crate::case::{ALL, BEFORE_INTERFACES, Case, Difference, NEWEST, SHAPES, WITH_CHECK, WITH_INTERFACES};
 use crate::command::ip;
@@ -9,33 +10,33 @@ use crate::conf::{with, without};
 use crate::stage::{Ask, MASTER, Stage};
 
 pub(super) const CASES: &[Case] = &[
-    case("macvlan_with_an_address_comes_and_goes", ALL, with_an_address, &[]),
-    case("macvlan_of_both_families_comes_and_goes", SHAPES, of_both_families, &[]),
-    case("macvlan_without_addresses_comes_and_goes", WITH_INTERFACES, without_addresses, &[]),
-    case("macvlan_without_addresses_has_no_result", BEFORE_INTERFACES, no_result, LEAK),
-    case("macvlan_with_fixed_addresses_and_routes", SHAPES, fixed, &[]),
-    case("macvlan_waits_for_an_ipv6_gateway", NEWEST, ipv6_gateway, &[]),
-    case("macvlan_switches_ipv6_on", NEWEST, switches_ipv6_on, &[]),
-    case("macvlan_answers_with_its_own_dns", SHAPES, own_dns, &[]),
-    case("macvlan_on_the_default_route", NEWEST, default_route, &[]),
-    case("macvlan_in_every_mode", NEWEST, every_mode, &[]),
-    case("macvlan_in_mode_source", NEWEST, mode_source, UNKNOWN_MODE),
-    case("macvlan_has_the_mtu_it_was_given", NEWEST, mtu, &[]),
-    case("macvlan_has_the_mac_it_was_given", NEWEST, mac, &[]),
-    case("macvlan_on_a_link_of_the_pod", NEWEST, link_of_the_pod, LINK_IN_CONTAINER),
-    case("macvlan_gives_the_address_asked_for", NEWEST, asked_address, &[]),
-    case("macvlan_keys_match_in_any_case", NEWEST, any_case, &[]),
-    case("macvlan_refuses_what_cannot_be", NEWEST, refusals, &[]),
-    case("macvlan_refuses_what_its_ipam_refuses", NEWEST, ipam_refusals, &[]),
-    case("macvlan_leaves_nothing_if_no_address_is_free", NEWEST, no_address_is_free, LEAK_OF_SECOND),
-    case("macvlan_leaves_nothing_if_there_is_no_address", NEWEST, no_address, LEAK),
-    case("macvlan_leaves_nothing_if_a_route_cannot_be", NEWEST, impossible_route, LEAK),
-    case("macvlan_does_not_touch_what_has_its_name", NEWEST, name_is_taken, NOT_OURS),
-    case("macvlan_is_detached_without_having_been_attached", ALL, never_attached, NO_STORE),
-    case("macvlan_is_detached_without_its_pod", NEWEST, without_pod, &[]),
-    case("macvlan_is_detached_without_its_master", NEWEST, without_master, MASTER_GONE),
-    case("macvlan_check_sees_each_loss", WITH_CHECK, check_sees_losses, &[]),
-    case("macvlan_two_interfaces_are_two_attachments", NEWEST, two_interfaces, &[]),
+    Case::macvlan("macvlan_with_an_address_comes_and_goes", ALL, with_an_address, &[]),
+    Case::macvlan("macvlan_of_both_families_comes_and_goes", SHAPES, of_both_families, &[]),
+    Case::macvlan("macvlan_without_addresses_comes_and_goes", WITH_INTERFACES, without_addresses, &[]),
+    Case::macvlan("macvlan_without_addresses_has_no_result", BEFORE_INTERFACES, no_result, LEAK),
+    Case::macvlan("macvlan_with_fixed_addresses_and_routes", SHAPES, fixed, &[]),
+    Case::macvlan("macvlan_waits_for_an_ipv6_gateway", NEWEST, ipv6_gateway, &[]),
+    Case::macvlan("macvlan_switches_ipv6_on", NEWEST, switches_ipv6_on, &[]),
+    Case::macvlan("macvlan_answers_with_its_own_dns", SHAPES, own_dns, &[]),
+    Case::macvlan("macvlan_on_the_default_route", NEWEST, default_route, &[]),
+    Case::macvlan("macvlan_in_every_mode", NEWEST, every_mode, &[]),
+    Case::macvlan("macvlan_in_mode_source", NEWEST, mode_source, UNKNOWN_MODE),
+    Case::macvlan("macvlan_has_the_mtu_it_was_given", NEWEST, mtu, &[]),
+    Case::macvlan("macvlan_has_the_mac_it_was_given", NEWEST, mac, &[]),
+    Case::macvlan("macvlan_on_a_link_of_the_pod", NEWEST, link_of_the_pod, LINK_IN_CONTAINER),
+    Case::macvlan("macvlan_gives_the_address_asked_for", NEWEST, asked_address, &[]),
+    Case::macvlan("macvlan_keys_match_in_any_case", NEWEST, any_case, &[]),
+    Case::macvlan("macvlan_refuses_what_cannot_be", NEWEST, refusals, &[]),
+    Case::macvlan("macvlan_refuses_what_its_ipam_refuses", NEWEST, ipam_refusals, &[]),
+    Case::macvlan("macvlan_leaves_nothing_if_no_address_is_free", NEWEST, no_address_is_free, LEAK_OF_SECOND),
+    Case::macvlan("macvlan_leaves_nothing_if_there_is_no_address", NEWEST, no_address, LEAK),
+    Case::macvlan("macvlan_leaves_nothing_if_a_route_cannot_be", NEWEST, impossible_route, LEAK),
+    Case::macvlan("macvlan_does_not_touch_what_has_its_name", NEWEST, name_is_taken, NOT_OURS),
+    Case::macvlan("macvlan_is_detached_without_having_been_attached", ALL, never_attached, NO_STORE),
+    Case::macvlan("macvlan_is_detached_without_its_pod", NEWEST, without_pod, &[]),
+    Case::macvlan("macvlan_is_detached_without_its_master", NEWEST, without_master, MASTER_GONE),
+    Case::macvlan("macvlan_check_sees_each_loss", WITH_CHECK, check_sees_losses, &[]),
+    Case::macvlan("macvlan_two_interfaces_are_two_attachments", NEWEST, two_interfaces, &[]),
 ];
 
 const UNKNOWN_MODE: &[Difference] = &[Difference {
@@ -45,42 +46,10 @@ const UNKNOWN_MODE: &[Difference] = &[Difference {
     why: "ours knows mode \"source\"",
 }];
 
-const LINK_IN_CONTAINER: &[Difference] = &[
-    Difference {
-        at: "ADD/succeeded",
-        reference: "false",
-        ours: "true",
-        why: "older releases look for the master on the node alone",
-    },
-    Difference { at: "DEL/succeeded", reference: "false", ours: "true", why: "the same" },
-];
-
-const MASTER_GONE: &[Difference] = &[
-    Difference {
-        at: "DEL/succeeded",
-        reference: "false",
-        ours: "true",
-        why: "DEL needs no master; older releases refuse without it, for ever",
-    },
-    Difference {
-        at: "left/store/net|10.77.0.2",
-        reference: r#""pod-1\r\nnet1""#,
-        ours: "",
-        why: "the same: the refused DEL keeps the address",
-    },
-];
-
 const LEAK: &[Difference] = &[Difference {
     at: "after the refusal/links",
     reference: r#"["net1"]"#,
     ours: "[]",
-    why: "ours takes back what a refused ADD made; the reference plugin leaves the link to a DEL",
-}];
-
-const LEAK_OF_SECOND: &[Difference] = &[Difference {
-    at: "after the refusal/links",
-    reference: r#"["net1","net2"]"#,
-    ours: r#"["net1"]"#,
     why: "ours takes back what a refused ADD made; the reference plugin leaves the link to a DEL",
 }];
 
@@ -111,41 +80,17 @@ const NOT_OURS: &[Difference] = &[
     },
 ];
 
-const NO_STORE: &[Difference] = &[Difference {
-    at: "left/store/net|lock",
-    reference: r#""""#,
-    ours: "",
-    why: "ours makes no store in order to find nothing in it",
-}];
-
-const fn case(
-    name: &'static str,
-    versions: &'static [&'static str],
-    play: fn(&mut Stage<'_>) -> Outcome<()>,
-    differs: &'static [Difference],
-) -> Case {
-    Case { name, plugin: "macvlan", versions, play, differs }
-}
-
 fn ipv4() -> Value {
     json!({"ranges": [[{"subnet": "10.77.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]})
 }
 
-/// ADD, CHECK, DEL and DEL again.
-fn comes_and_goes(stage: &mut Stage<'_>, ask: &Ask) -> Outcome<()> {
-    let result = stage.add("ADD", ask)?;
-    stage.look("made", ask)?;
-    stage.check(ask, &result)?;
-    stage.del("DEL", ask, Some(&result))?;
-    stage.left("left")?;
-    stage.nothing_is_left()?;
-    stage.del("second DEL", ask, None)?;
-    stage.nothing_is_left()?;
-    stage.no_record_is_left()
+/// With an address and a default route.
+fn addressed(stage: &Stage<'_>) -> Ask {
+    stage.ask(json!({"ipam": stage.host_local(ipv4())}))
 }
 
 fn with_an_address(stage: &mut Stage<'_>) -> Outcome<()> {
-    comes_and_goes(stage, &stage.ask(json!({"ipam": stage.host_local(ipv4())})))
+    comes_and_goes(stage, &addressed(stage))
 }
 
 fn of_both_families(stage: &mut Stage<'_>) -> Outcome<()> {
@@ -240,17 +185,7 @@ fn mode_source(stage: &mut Stage<'_>) -> Outcome<()> {
 }
 
 fn mtu(stage: &mut Stage<'_>) -> Outcome<()> {
-    ip("link set up0 mtu 1450")?;
-    for mtu in [0, 1280, 1450] {
-        let ask = stage.ask(json!({"ipam": {}, "mtu": mtu}));
-        stage.add(&format!("ADD {mtu}"), &ask)?;
-        stage.look(&format!("mtu {mtu}"), &ask)?;
-        stage.del(&format!("DEL {mtu}"), &ask, None)?;
-    }
-    for mtu in [1451, -1] {
-        stage.refuse("ADD", (&stage.ask(json!({"ipam": {}, "mtu": mtu})), None), None)?;
-    }
-    stage.nothing_is_left()
+    scenes::mtu(stage, &stage.ask(json!({"ipam": {}})))
 }
 
 fn mac(stage: &mut Stage<'_>) -> Outcome<()> {
@@ -293,7 +228,7 @@ fn link_of_the_pod(stage: &mut Stage<'_>) -> Outcome<()> {
 }
 
 fn asked_address(stage: &mut Stage<'_>) -> Outcome<()> {
-    let plain = stage.ask(json!({"ipam": stage.host_local(ipv4())}));
+    let plain = addressed(stage);
     let by_runtime = json!({"capabilities": {"ips": true}, "runtimeConfig": {"ips": ["10.77.0.32/24"]}});
     let ranges = json!({"capabilities": {"ipRanges": true},
         "runtimeConfig": {"ipRanges": [[{"subnet": "10.78.0.0/24"}]]}});
@@ -336,7 +271,6 @@ fn any_case(stage: &mut Stage<'_>) -> Outcome<()> {
     comes_and_goes(stage, &Ask { conf: with(conf, spelled), ..plain })
 }
 
-/// Configurations that are refused before anything is made.
 fn refusals(stage: &mut Stage<'_>) -> Outcome<()> {
     let plain = stage.ask(json!({"ipam": {}}));
     let asks = [
@@ -344,11 +278,7 @@ fn refusals(stage: &mut Stage<'_>) -> Outcome<()> {
         plain.with(json!({"master": "not-there"})),
         plain.with(json!({"mtu": "1400"})),
     ];
-    for (number, ask) in asks.iter().enumerate() {
-        stage.refuse("ADD", (ask, None), None).map_err(|trouble| format!("{number}: {trouble}"))?;
-        stage.nothing_is_left()?;
-    }
-    stage.left("left")
+    scenes::refused(stage, &asks)
 }
 
 /// What address management refuses, which the reference plugin asks with the link made.
@@ -408,7 +338,7 @@ fn impossible_route(stage: &mut Stage<'_>) -> Outcome<()> {
 
 fn name_is_taken(stage: &mut Stage<'_>) -> Outcome<()> {
     stage.ip_in_pod("link add net1 type veth peer name other")?;
-    let ask = stage.ask(json!({"ipam": stage.host_local(ipv4())}));
+    let ask = addressed(stage);
     stage.refuse("ADD", (&ask, None), None)?;
     stage.left("after the refusal")?;
     stage.del("DEL", &ask, None)?;
@@ -416,64 +346,27 @@ fn name_is_taken(stage: &mut Stage<'_>) -> Outcome<()> {
 }
 
 fn never_attached(stage: &mut Stage<'_>) -> Outcome<()> {
-    let ask = stage.ask(json!({"ipam": stage.host_local(ipv4())}));
-    stage.del("DEL", &ask, None)?;
-    stage.left("left")?;
-    stage.nothing_is_left()?;
-    stage.no_record_is_left()
+    scenes::never_attached(stage, &addressed(stage))
 }
 
 fn without_pod(stage: &mut Stage<'_>) -> Outcome<()> {
-    let pod = stage.another_pod()?;
-    let path = pod.path().to_string();
-    let ask = Ask { netns: path, ..stage.ask(json!({"ipam": stage.host_local(ipv4())})) };
-    let result = stage.succeed("ADD", "ADD", (&ask, None)).map(drop);
-    drop(pod);
-    result?;
-    stage.del("DEL", &ask, None)?;
-    stage.left("left")?;
-    let stopped = Ask { netns: String::new(), ..ask };
-    stage.del("DEL without a name", &stopped, None)?;
-    stage.nothing_is_left()?;
-    stage.no_record_is_left()
+    scenes::without_pod(stage, &addressed(stage))
 }
 
 fn without_master(stage: &mut Stage<'_>) -> Outcome<()> {
-    let ask = stage.ask(json!({"ipam": stage.host_local(ipv4())}));
-    let result = stage.add("ADD", &ask)?;
-    ip("link delete up0")?;
-    stage.attempt("DEL", "DEL", (&ask, Some(&result)))?;
-    stage.left("left")?;
-    stage.no_record_is_left()
+    scenes::without_master(stage, &addressed(stage))
 }
 
 fn check_sees_losses(stage: &mut Stage<'_>) -> Outcome<()> {
-    let ask = stage.ask(json!({"ipam": stage.host_local(ipv4())}));
-    let result = stage.add("ADD", &ask)?;
-    stage.check(&ask, &result)?;
-    let losses = [
-        ("address", "address delete 10.77.0.2/24 dev net1", "address add 10.77.0.2/24 broadcast + dev net1"),
-        ("route", "route delete default", "route add default via 10.77.0.1"),
-        ("mac", "link set net1 address 02:00:00:00:00:0d", ""),
-        ("link", "link delete net1", ""),
+    // With the address goes the route.
+    let both = &["address add 10.77.0.2/24 broadcast + dev net1", "route add default via 10.77.0.1"];
+    let losses: [(&str, &str, &[&str]); 4] = [
+        ("address", "address delete 10.77.0.2/24 dev net1", both),
+        ("route", "route delete default", &["route add default via 10.77.0.1"]),
+        ("mac", "link set net1 address 02:00:00:00:00:0d", &[]),
+        ("link", "link delete net1", &[]),
     ];
-    for (label, lose, mend) in losses {
-        stage.ip_in_pod(lose)?;
-        stage
-            .refuse("CHECK", (&ask, Some(&result)), None)
-            .map_err(|trouble| format!("{label}: {trouble}"))?;
-        if !mend.is_empty() {
-            stage.ip_in_pod(mend)?;
-        }
-        if label == "address" {
-            stage.ip_in_pod("route add default via 10.77.0.1")?;
-        }
-        if !mend.is_empty() {
-            stage.succeed(&format!("CHECK with {label} again"), "CHECK", (&ask, Some(&result)))?;
-        }
-    }
-    stage.del("DEL", &ask, Some(&result))?;
-    stage.nothing_is_left()
+    scenes::check_sees(stage, &addressed(stage), &losses)
 }
 
 fn two_interfaces(stage: &mut Stage<'_>) -> Outcome<()> {

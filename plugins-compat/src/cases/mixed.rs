@@ -8,31 +8,13 @@ use crate::case::{Case, Difference, NEWEST, SHAPES};
 use crate::stage::{Answer, Ask, Stage};
 
 pub(super) const CASES: &[Case] = &[
-    case("mixed_macvlan_is_detached_by_the_other", "macvlan", SHAPES, detached_by_the_other),
-    case("mixed_macvlan_without_addresses_is_detached_by_the_other", "macvlan", NEWEST, without_addresses),
-    Case {
-        name: "mixed_macvlan_is_checked_by_the_other",
-        plugin: "macvlan",
-        versions: NEWEST,
-        play: checked_by_the_other,
-        differs: NO_RECORD,
-    },
-    case("mixed_macvlans_share_a_store", "macvlan", NEWEST, one_store),
-    Case {
-        name: "mixed_macvlan_comes_back",
-        plugin: "macvlan",
-        versions: NEWEST,
-        play: comes_back,
-        differs: STILL_ON_RECORD,
-    },
-    case("mixed_vlan_is_detached_by_the_other", "vlan", SHAPES, detached_by_the_other),
-    Case {
-        name: "mixed_vlan_comes_back",
-        plugin: "vlan",
-        versions: NEWEST,
-        play: comes_back,
-        differs: STILL_ON_RECORD,
-    },
+    Case::macvlan("mixed_macvlan_is_detached_by_the_other", SHAPES, detached_by_the_other, &[]),
+    Case::macvlan("mixed_macvlan_without_addresses_is_detached_by_the_other", NEWEST, without_addresses, &[]),
+    Case::macvlan("mixed_macvlan_is_checked_by_the_other", NEWEST, checked_by_the_other, NO_RECORD),
+    Case::macvlan("mixed_macvlans_share_a_store", NEWEST, one_store, &[]),
+    Case::macvlan("mixed_macvlan_comes_back", NEWEST, comes_back, STILL_ON_RECORD),
+    Case::vlan("mixed_vlan_is_detached_by_the_other", SHAPES, detached_by_the_other, &[]),
+    Case::vlan("mixed_vlan_comes_back", NEWEST, comes_back, STILL_ON_RECORD),
 ];
 
 const NO_RECORD: &[Difference] = &[Difference {
@@ -48,15 +30,6 @@ const STILL_ON_RECORD: &[Difference] = &[Difference {
     ours: "false",
     why: "ours learns nothing of a DEL by the reference plugin: for this pod the interface exists until ours is told",
 }];
-
-const fn case(
-    name: &'static str,
-    plugin: &'static str,
-    versions: &'static [&'static str],
-    play: fn(&mut Stage<'_>) -> Outcome<()>,
-) -> Case {
-    Case { name, plugin, versions, play, differs: &[] }
-}
 
 fn with_address(stage: &Stage<'_>) -> Ask {
     stage.ask(json!({"ipam": stage.host_local(json!({"subnet": "10.77.0.0/24"}))}))

@@ -7,16 +7,21 @@ use crate::case::{Case, Difference, NEWEST, OURS_ONLY, WITH_CHECK};
 use crate::stage::{Answer, Ask, Player, Stage};
 
 pub(super) const CASES: &[Case] = &[
-    case("protocol_versions_are_told", NEWEST, versions, VERSIONS),
-    case("protocol_unknown_versions_are_refused", NEWEST, unknown_versions, &[]),
-    case("protocol_missing_variables_are_refused", NEWEST, missing_variables, &[]),
-    case("protocol_wrong_variables_are_refused", NEWEST, wrong_variables, &[]),
-    case("protocol_unreadable_input_is_refused", NEWEST, unreadable, &[]),
-    case("protocol_wrong_names_are_refused", NEWEST, wrong_names, &[]),
-    case("protocol_a_namespace_must_be_there", NEWEST, no_namespace, &[]),
-    case("protocol_check_needs_a_previous_result", WITH_CHECK, check_without_result, CHECK_FROM_RECORD),
-    case("protocol_unknown_arguments", NEWEST, unknown_arguments, UNKNOWN_ARGUMENTS),
-    case("protocol_status_and_gc", OURS_ONLY, status_and_gc, STATUS_AND_GC),
+    Case::macvlan("protocol_versions_are_told", NEWEST, versions, VERSIONS),
+    Case::macvlan("protocol_unknown_versions_are_refused", NEWEST, unknown_versions, &[]),
+    Case::macvlan("protocol_missing_variables_are_refused", NEWEST, missing_variables, &[]),
+    Case::macvlan("protocol_wrong_variables_are_refused", NEWEST, wrong_variables, &[]),
+    Case::macvlan("protocol_unreadable_input_is_refused", NEWEST, unreadable, &[]),
+    Case::macvlan("protocol_wrong_names_are_refused", NEWEST, wrong_names, &[]),
+    Case::macvlan("protocol_a_namespace_must_be_there", NEWEST, no_namespace, &[]),
+    Case::macvlan(
+        "protocol_check_needs_a_previous_result",
+        WITH_CHECK,
+        check_without_result,
+        CHECK_FROM_RECORD,
+    ),
+    Case::macvlan("protocol_unknown_arguments", NEWEST, unknown_arguments, UNKNOWN_ARGUMENTS),
+    Case::macvlan("protocol_status_and_gc", OURS_ONLY, status_and_gc, STATUS_AND_GC),
 ];
 
 const VERSIONS: &[Difference] = &[
@@ -69,15 +74,6 @@ const STATUS_AND_GC: &[Difference] = &[
         why: "the same",
     },
 ];
-
-const fn case(
-    name: &'static str,
-    versions: &'static [&'static str],
-    play: fn(&mut Stage<'_>) -> Outcome<()>,
-    differs: &'static [Difference],
-) -> Case {
-    Case { name, plugin: "macvlan", versions, play, differs }
-}
 
 fn plain(stage: &Stage<'_>) -> Ask {
     stage.ask(json!({"ipam": {}}))

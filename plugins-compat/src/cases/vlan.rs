@@ -1,28 +1,28 @@
 //! vlan.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::scenes::{self, LEAK_OF_SECOND, LINK_IN_CONTAINER, MASTER_GONE, NO_STORE, comes_and_goes};
 use crate::Outcome;
 use crate::case::{ALL, Case, Difference, NEWEST, WITH_CHECK};
-use crate::command::ip;
 use crate::conf::without;
 use crate::stage::{Ask, Stage};
 
 pub(super) const CASES: &[Case] = &[
-    case("vlan_with_an_address_comes_and_goes", ALL, with_an_address, &[]),
-    case("vlan_of_both_families_comes_and_goes", NEWEST, of_both_families, &[]),
-    case("vlan_needs_no_addresses", NEWEST, without_addresses, NO_IPAM),
-    case("vlan_has_the_mtu_it_was_given", NEWEST, mtu, &[]),
-    case("vlan_has_the_id_it_was_given", NEWEST, ids, &[]),
-    case("vlan_refuses_what_cannot_be", NEWEST, refusals, &[]),
-    case("vlan_can_be_had_once_on_a_master", NEWEST, once_on_a_master, &[]),
-    case("vlan_of_a_provider", NEWEST, provider, IGNORED_PROTOCOL),
-    case("vlan_on_a_link_of_the_pod", NEWEST, link_of_the_pod, LINK_IN_CONTAINER),
-    case("vlan_leaves_nothing_if_no_address_is_free", NEWEST, no_address_is_free, LEAK),
-    case("vlan_is_detached_without_having_been_attached", NEWEST, never_attached, NO_STORE),
-    case("vlan_is_detached_without_its_pod", NEWEST, without_pod, &[]),
-    case("vlan_is_detached_without_its_master", NEWEST, without_master, MASTER_GONE),
-    case("vlan_check_sees_each_loss", WITH_CHECK, check_sees_losses, &[]),
+    Case::vlan("vlan_with_an_address_comes_and_goes", ALL, with_an_address, &[]),
+    Case::vlan("vlan_of_both_families_comes_and_goes", NEWEST, of_both_families, &[]),
+    Case::vlan("vlan_needs_no_addresses", NEWEST, without_addresses, NO_IPAM),
+    Case::vlan("vlan_has_the_mtu_it_was_given", NEWEST, mtu, &[]),
+    Case::vlan("vlan_has_the_id_it_was_given", NEWEST, ids, &[]),
+    Case::vlan("vlan_refuses_what_cannot_be", NEWEST, refusals, &[]),
+    Case::vlan("vlan_can_be_had_once_on_a_master", NEWEST, once_on_a_master, &[]),
+    Case::vlan("vlan_of_a_provider", NEWEST, provider, IGNORED_PROTOCOL),
+    Case::vlan("vlan_on_a_link_of_the_pod", NEWEST, link_of_the_pod, LINK_IN_CONTAINER),
+    Case::vlan("vlan_leaves_nothing_if_no_address_is_free", NEWEST, no_address_is_free, LEAK_OF_SECOND),
+    Case::vlan("vlan_is_detached_without_having_been_attached", NEWEST, never_attached, NO_STORE),
+    Case::vlan("vlan_is_detached_without_its_pod", NEWEST, without_pod, &[]),
+    Case::vlan("vlan_is_detached_without_its_master", NEWEST, without_master, MASTER_GONE),
+    Case::vlan("vlan_check_sees_each_loss", WITH_CHECK, check_sees_losses, &[]),
 ];
 
 const NO_IPAM: &[Difference] = &[
@@ -48,71 +48,10 @@ const IGNORED_PROTOCOL: &[Difference] = &[Difference {
     why: "the reference plugin does not know \"protocol\"",
 }];
 
-const LINK_IN_CONTAINER: &[Difference] = &[
-    Difference {
-        at: "ADD/succeeded",
-        reference: "false",
-        ours: "true",
-        why: "older releases look for the master on the node alone",
-    },
-    Difference { at: "DEL/succeeded", reference: "false", ours: "true", why: "the same" },
-];
-
-const LEAK: &[Difference] = &[Difference {
-    at: "after the refusal/links",
-    reference: r#"["net1","net2"]"#,
-    ours: r#"["net1"]"#,
-    why: "ours takes back what a refused ADD made; the reference plugin leaves the link to a DEL",
-}];
-
-const NO_STORE: &[Difference] = &[Difference {
-    at: "left/store/net|lock",
-    reference: r#""""#,
-    ours: "",
-    why: "ours makes no store in order to find nothing in it",
-}];
-
-const MASTER_GONE: &[Difference] = &[
-    Difference {
-        at: "DEL/succeeded",
-        reference: "false",
-        ours: "true",
-        why: "DEL needs no master; the reference plugin refuses without it, for ever",
-    },
-    Difference {
-        at: "left/store/net|10.77.0.2",
-        reference: r#""pod-1\r\nnet1""#,
-        ours: "",
-        why: "the same: the refused DEL keeps the address",
-    },
-];
-
-const fn case(
-    name: &'static str,
-    versions: &'static [&'static str],
-    play: fn(&mut Stage<'_>) -> Outcome<()>,
-    differs: &'static [Difference],
-) -> Case {
-    Case { name, plugin: "vlan", versions, play, differs }
-}
-
 /// On vlan 100, with an address and a default route.
 fn on_100(stage: &Stage<'_>) -> Ask {
     let ipam = stage.host_local(json!({"subnet": "10.77.0.0/24", "routes": [{"dst": "0.0.0.0/0"}]}));
     stage.ask(json!({"ipam": ipam}))
-}
-
-/// ADD, CHECK, DEL and DEL again.
-fn comes_and_goes(stage: &mut Stage<'_>, ask: &Ask) -> Outcome<()> {
-    let result = stage.add("ADD", ask)?;
-    stage.look("made", ask)?;
-    stage.check(ask, &result)?;
-    stage.del("DEL", ask, Some(&result))?;
-    stage.left("left")?;
-    stage.nothing_is_left()?;
-    stage.del("second DEL", ask, None)?;
-    stage.nothing_is_left()?;
-    stage.no_record_is_left()
 }
 
 fn with_an_address(stage: &mut Stage<'_>) -> Outcome<()> {
@@ -136,17 +75,7 @@ fn without_addresses(stage: &mut Stage<'_>) -> Outcome<()> {
 }
 
 fn mtu(stage: &mut Stage<'_>) -> Outcome<()> {
-    ip("link set up0 mtu 1450")?;
-    for mtu in [0, 1280, 1450] {
-        let ask = on_100(stage).with(json!({"mtu": mtu}));
-        let result = stage.add(&format!("ADD {mtu}"), &ask)?;
-        stage.look(&format!("mtu {mtu}"), &ask)?;
-        stage.del(&format!("DEL {mtu}"), &ask, Some(&result))?;
-    }
-    for mtu in [1451, -1] {
-        stage.refuse("ADD", (&on_100(stage).with(json!({"mtu": mtu})), None), None)?;
-    }
-    stage.nothing_is_left()
+    scenes::mtu(stage, &on_100(stage))
 }
 
 fn ids(stage: &mut Stage<'_>) -> Outcome<()> {
@@ -166,7 +95,7 @@ fn ids(stage: &mut Stage<'_>) -> Outcome<()> {
 
 fn refusals(stage: &mut Stage<'_>) -> Outcome<()> {
     let plain = on_100(stage);
-    let more: [Value; 6] = [
+    let asks = [
         json!({"vlanId": 4095}),
         json!({"vlanId": -1}),
         json!({"vlanId": "100"}),
@@ -174,12 +103,7 @@ fn refusals(stage: &mut Stage<'_>) -> Outcome<()> {
         json!({"master": "not-there"}),
         json!({"mtu": 1501}),
     ];
-    for (number, more) in more.into_iter().enumerate() {
-        let refused = stage.refuse("ADD", (&plain.with(more), None), None);
-        refused.map_err(|trouble| format!("{number}: {trouble}"))?;
-        stage.nothing_is_left()?;
-    }
-    stage.left("left")
+    scenes::refused(stage, &asks.map(|more| plain.with(more)))
 }
 
 fn once_on_a_master(stage: &mut Stage<'_>) -> Outcome<()> {
@@ -229,56 +153,23 @@ fn no_address_is_free(stage: &mut Stage<'_>) -> Outcome<()> {
 }
 
 fn never_attached(stage: &mut Stage<'_>) -> Outcome<()> {
-    let ask = on_100(stage);
-    stage.del("DEL", &ask, None)?;
-    stage.left("left")?;
-    stage.nothing_is_left()?;
-    stage.no_record_is_left()
+    scenes::never_attached(stage, &on_100(stage))
 }
 
 fn without_pod(stage: &mut Stage<'_>) -> Outcome<()> {
-    let pod = stage.another_pod()?;
-    let ask = Ask { netns: pod.path().to_string(), ..on_100(stage) };
-    let made = stage.succeed("ADD", "ADD", (&ask, None));
-    drop(pod);
-    made?;
-    stage.del("DEL", &ask, None)?;
-    stage.left("left")?;
-    let stopped = Ask { netns: String::new(), ..ask };
-    stage.del("DEL without a name", &stopped, None)?;
-    stage.nothing_is_left()?;
-    stage.no_record_is_left()
+    scenes::without_pod(stage, &on_100(stage))
 }
 
 fn without_master(stage: &mut Stage<'_>) -> Outcome<()> {
-    let ask = on_100(stage);
-    let result = stage.add("ADD", &ask)?;
-    ip("link delete up0")?;
-    stage.attempt("DEL", "DEL", (&ask, Some(&result)))?;
-    stage.left("left")?;
-    stage.no_record_is_left()
+    scenes::without_master(stage, &on_100(stage))
 }
 
 fn check_sees_losses(stage: &mut Stage<'_>) -> Outcome<()> {
-    let ask = on_100(stage).with(json!({"mtu": 1400}));
-    let result = stage.add("ADD", &ask)?;
-    stage.check(&ask, &result)?;
-    let losses = [
-        ("mtu", "link set net1 mtu 1300", Some("link set net1 mtu 1400")),
-        ("route", "route delete default", Some("route add default via 10.77.0.1")),
-        ("address", "address delete 10.77.0.2/24 dev net1", None),
-        ("link", "link delete net1", None),
+    let losses: [(&str, &str, &[&str]); 4] = [
+        ("mtu", "link set net1 mtu 1300", &["link set net1 mtu 1400"]),
+        ("route", "route delete default", &["route add default via 10.77.0.1"]),
+        ("address", "address delete 10.77.0.2/24 dev net1", &[]),
+        ("link", "link delete net1", &[]),
     ];
-    for (label, lose, mend) in losses {
-        stage.ip_in_pod(lose)?;
-        stage
-            .refuse("CHECK", (&ask, Some(&result)), None)
-            .map_err(|trouble| format!("{label}: {trouble}"))?;
-        if let Some(mend) = mend {
-            stage.ip_in_pod(mend)?;
-            stage.succeed(&format!("CHECK with {label} again"), "CHECK", (&ask, Some(&result)))?;
-        }
-    }
-    stage.del("DEL", &ask, Some(&result))?;
-    stage.nothing_is_left()
+    scenes::check_sees(stage, &on_100(stage).with(json!({"mtu": 1400})), &losses)
 }

@@ -215,13 +215,7 @@ impl<'a> Bringing<'a> {
         if !attachment.routing.take_default.is_empty() {
             return Err(routes_stay(ifname));
         }
-        let request = del::Detach {
-            container: self.container,
-            scope: Scope::Interfaces(vec![ifname.clone()]),
-            configured: &Vec::new,
-            netns: None,
-            unrecorded: del::Unrecorded::Skip,
-        };
+        let request = del::Detach::recorded(self.container, Scope::Interfaces(vec![ifname.clone()]));
         del::del(&self.machine.node(), &request)
             .map(log::left_behind)
             .map_err(|fault| fault.while_doing(format!("cannot detach {:?}", ifname.as_str())))?;

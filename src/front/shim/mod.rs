@@ -9,7 +9,7 @@ pub mod http;
 mod spool;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -19,12 +19,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use self::http::Failure;
+use super::runtime;
 use crate::model::call::{Call, Command};
 use crate::model::fault::{ErrorReply, Fault, Outcome};
 use crate::model::settings::STATE_DIR;
 use crate::model::thick::{CNI, Question, SOCKET, SOCKET_DIR};
 use crate::model::version::{CniVersion, version_reply};
-use crate::model::{FaultKind, Object, object};
+use crate::model::{FaultKind, Object};
 
 /// How long an ADD, CHECK or GC waits for a daemon that is not there (yet): as long as the peer's.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,7 +34,7 @@ const STEP: Duration = Duration::from_millis(100);
 
 /// Serves one call. The exit code is 0 for success and 1 for an error object.
 pub fn main() -> ExitCode {
-    let variables = variables();
+    let variables = runtime::variables();
     if !variables.contains_key("CNI_COMMAND") {
         return about();
     }
@@ -62,14 +63,6 @@ fn about() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The variables of CNI: no others leave this process.
-#[allow(clippy::disallowed_methods, reason = "doors read the environment")]
-fn variables() -> BTreeMap<String, String> {
-    let texts = std::env::vars_os()
-        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.to_string_lossy().into_owned())));
-    texts.filter(|(key, _)| key.starts_with("CNI_")).collect()
-}
-
 /// The keys of the configuration that are the shim's.
 #[derive(Deserialize)]
 struct Keys {
@@ -84,7 +77,7 @@ fn serve(variables: BTreeMap<String, String>) -> Result<Vec<u8>, ErrorReply> {
     if verb == Command::Version {
         return Ok(version_reply().into_bytes());
     }
-    let stdin = stdin().map_err(told)?;
+    let stdin = runtime::stdin().map_err(told)?;
     let config = Object::parse(&stdin, "the configuration on standard input").map_err(told)?;
     let keys: Keys = config.decode("the configuration on standard input").map_err(told)?;
     let version: CniVersion = keys.cniversion.as_deref().unwrap_or_default().parse().map_err(told)?;
@@ -99,14 +92,6 @@ fn serve(variables: BTreeMap<String, String>) -> Result<Vec<u8>, ErrorReply> {
             spool::keep(&state, &question.env, config)
         }),
     }
-}
-
-fn stdin() -> Outcome<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let limit = object::MAX_BYTES as u64 + 1;
-    let read = io::stdin().lock().take(limit).read_to_end(&mut bytes);
-    read.map_err(|cause| Fault::new(FaultKind::Io, "cannot read standard input").because(cause))?;
-    Ok(bytes)
 }
 
 /// A pod that starts is worth waiting for; who asks for the status wants to know how it is now; a DEL is kept.

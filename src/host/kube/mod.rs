@@ -186,12 +186,16 @@ impl KubeCluster {
         let act = format!("write the network status of pod {:?}", name.to_string());
         let body = objects::patch(self.uid(name).as_deref(), annotations);
         let ask = Ask::patch(act, format!("{}/status", pod_path(name)?), &body).metadata_only();
-        let answer = self.line.ask(&ask)?;
+        self.write(name, &ask)
+    }
+
+    fn write(&self, name: &PodName, ask: &Ask) -> Outcome<Write> {
+        let answer = self.line.ask(ask)?;
         match answer.code {
             200..=299 | 404 => Ok(Write::Done),
-            409 | 422 => self.conflict(name, &ask, &answer),
-            403 => Ok(Write::Forbidden(self.line.refusal(&ask, &answer))),
-            _ => Err(self.line.refusal(&ask, &answer)),
+            409 | 422 => self.conflict(name, ask, &answer),
+            403 => Ok(Write::Forbidden(self.line.refusal(ask, &answer))),
+            _ => Err(self.line.refusal(ask, &answer)),
         }
     }
 
@@ -208,13 +212,7 @@ impl KubeCluster {
         objects::annotate(&mut whole, annotations);
         let act = format!("write the network status of pod {:?}", name.to_string());
         let ask = Ask::put(act, format!("{}/status", pod_path(name)?), &whole);
-        let answer = self.line.ask(&ask)?;
-        match answer.code {
-            200..=299 | 404 => Ok(Write::Done),
-            409 | 422 => self.conflict(name, &ask, &answer),
-            403 => Ok(Write::Forbidden(self.line.refusal(&ask, &answer))),
-            _ => Err(self.line.refusal(&ask, &answer)),
-        }
+        self.write(name, &ask)
     }
 
     /// What a refused write means: asks for the pod as it is now, since the same answer stands for several things.
@@ -275,7 +273,7 @@ impl Cluster for KubeCluster {
 
     fn volumes(&self, pod: &PodName) -> Outcome<Vec<PodVolume>> {
         let ask = Ask::get(format!("get the volumes of pod {:?}", pod.to_string()), pod_path(pod)?);
-        let decode = |answer: Answer| Ok(objects::volumes(self.line.decode(&ask, &answer)?));
+        let decode = |answer: Answer| self.line.decode(&ask, &answer).map(objects::volumes);
         Ok(self.line.found(&ask)?.map(decode).transpose()?.unwrap_or_default())
     }
 

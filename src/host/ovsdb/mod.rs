@@ -12,14 +12,13 @@ mod scan;
 mod session;
 mod value;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use session::Session;
 
+use crate::host::sessions::Sessions;
 use crate::host::stream::Deadline;
-use crate::model::fault::{Fault, Outcome};
+use crate::model::fault::Outcome;
 use crate::model::vhost_user::BridgeName;
 use crate::model::{FaultKind, Owner};
 use crate::plan::port::{OvsDatabase, Port, SwitchFacts};
@@ -35,7 +34,7 @@ pub struct About {
 
 /// The switches of one call: a connection to each database, opened when first needed.
 #[derive(Debug, Default)]
-pub struct OpenSwitches(RefCell<BTreeMap<PathBuf, Session>>);
+pub struct OpenSwitches(Sessions<Session>);
 
 impl OpenSwitches {
     /// Looks at a switch and one of its bridges.
@@ -106,52 +105,11 @@ impl OpenSwitches {
         }
     }
 
-    /// Works with the connection to a database. If it breaks, as when the server is restarted, the work is begun anew
-    /// once: all work here can be done twice.
     fn with<T>(
         &self,
         database: &OvsDatabase,
         work: impl Fn(&mut Session, Deadline) -> Outcome<T>,
     ) -> Outcome<T> {
-        let deadline = Deadline::after(database.patience);
-        match self.once(database, deadline, &work) {
-            Tried::Lost(_) => match self.once(database, deadline, &work) {
-                Tried::Lost(fault) => Err(fault),
-                Tried::Done(done) => done,
-            },
-            Tried::Done(done) => done,
-        }
+        self.0.with(&database.socket, database.patience, work)?
     }
-
-    fn once<T>(
-        &self,
-        database: &OvsDatabase,
-        deadline: Deadline,
-        work: impl Fn(&mut Session, Deadline) -> Outcome<T>,
-    ) -> Tried<T> {
-        let mut sessions = self.0.borrow_mut();
-        let opened =
-            sessions.remove(&database.socket).map_or_else(|| Session::open(&database.socket, deadline), Ok);
-        let mut session = match opened {
-            Ok(session) => session,
-            Err(fault) => return Tried::Done(Err(fault)),
-        };
-        match work(&mut session, deadline) {
-            Err(fault) if session.is_lost() => Tried::Lost(fault),
-            // Answers to what was asked in vain may still come.
-            Err(fault) => Tried::Done(Err(fault)),
-            Ok(done) => {
-                sessions.insert(database.socket.clone(), session);
-                Tried::Done(Ok(done))
-            }
-        }
-    }
-}
-
-/// How a piece of work ended.
-enum Tried<T> {
-    /// As it should, or with a failure that another connection would not mend.
-    Done(Outcome<T>),
-    /// The connection broke.
-    Lost(Fault),
 }

@@ -1,15 +1,15 @@
 //! A connection to a database: requests out, replies and notices in (RFC 7047, section 4), each wait with an end.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::reply::{self, Transacted};
 use super::scan::Scanner;
 use crate::host::stream::{Deadline, dial, read_more};
+use crate::host::{sessions, stream};
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 
@@ -34,12 +34,11 @@ pub(super) struct Session {
     lost: bool,
 }
 
-impl Session {
-    /// Connects.
-    ///
-    /// # Errors
+impl sessions::Session for Session {
     /// Nothing is there ([`FaultKind::Absent`]), nobody listens ([`FaultKind::TryLater`]), or it may not be used.
-    pub(super) fn open(place: &Path, deadline: Deadline) -> Outcome<Self> {
+    type Unopened = Fault;
+
+    fn open(place: &Path, deadline: Deadline) -> Outcome<Self> {
         let stream = dial(place, deadline).map_err(|cause| unreachable(place, deadline, cause))?;
         Ok(Self {
             stream,
@@ -54,11 +53,12 @@ impl Session {
         })
     }
 
-    /// Whether the other side has ended the connection.
-    pub(super) fn is_lost(&self) -> bool {
+    fn is_lost(&self) -> bool {
         self.lost
     }
+}
 
+impl Session {
     /// Where the database is.
     pub(super) fn place(&self) -> &Path {
         &self.place
@@ -144,12 +144,8 @@ impl Session {
     }
 
     fn write(&mut self, message: &Value, deadline: Deadline) -> Outcome<()> {
-        let bytes = message.to_string();
-        let written = self
-            .stream
-            .set_write_timeout(Some(deadline.left().unwrap_or(Duration::from_millis(1))))
-            .and_then(|()| self.stream.write_all(bytes.as_bytes()));
-        written.map_err(|cause| self.broken(cause, deadline))
+        stream::write(&mut self.stream, message.to_string().as_bytes(), deadline)
+            .map_err(|cause| self.broken(cause, deadline))
     }
 
     /// The result of a request.

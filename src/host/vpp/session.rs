@@ -1,14 +1,14 @@
 //! A connection to VPP's API: requests out, replies in, each wait with an end and each message with a limit.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::message::{self, Message};
 use super::table::Table;
 use super::wire::{self, HEADER, MAX_MESSAGE, Reader, Writer};
 use crate::host::stream::{Deadline, dial, read_more};
+use crate::host::{sessions, stream};
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 
@@ -39,6 +39,14 @@ pub(super) enum Unopened {
     Failed(Fault),
 }
 
+impl From<Unopened> for Fault {
+    fn from(unopened: Unopened) -> Self {
+        match unopened {
+            Unopened::NotRunning(fault) | Unopened::Failed(fault) => fault,
+        }
+    }
+}
+
 /// What VPP answered to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
@@ -48,12 +56,11 @@ pub(super) struct Reply {
     pub(super) fields: Vec<u8>,
 }
 
-impl Session {
+impl sessions::Session for Session {
+    type Unopened = Unopened;
+
     /// Connects, and learns which messages VPP knows.
-    ///
-    /// # Errors
-    /// No VPP runs, it may not be used, or what answers is none.
-    pub(super) fn open(place: &Path, deadline: Deadline) -> Result<Self, Unopened> {
+    fn open(place: &Path, deadline: Deadline) -> Result<Self, Unopened> {
         let stream = dial(place, deadline).map_err(|cause| unreachable(place, deadline, cause))?;
         let mut session = Self {
             stream,
@@ -68,6 +75,12 @@ impl Session {
         Ok(session)
     }
 
+    fn is_lost(&self) -> bool {
+        self.lost
+    }
+}
+
+impl Session {
     fn greet(&mut self, deadline: Deadline) -> Outcome<()> {
         let context = self.next_context();
         self.write(&message::greeting(context, NAME)?, deadline)?;
@@ -83,11 +96,6 @@ impl Session {
         let (index, table) = (reader.u32(), Table::read(&mut reader));
         (self.client, self.table) = index.zip(table).ok_or_else(|| self.garbled())?;
         Ok(())
-    }
-
-    /// Whether the other side has ended the connection.
-    pub(super) fn is_lost(&self) -> bool {
-        self.lost
     }
 
     /// Whether VPP knows a message.
@@ -163,11 +171,8 @@ impl Session {
     }
 
     fn write(&mut self, body: &[u8], deadline: Deadline) -> Outcome<()> {
-        let written = self
-            .stream
-            .set_write_timeout(Some(deadline.left().unwrap_or(Duration::from_millis(1))))
-            .and_then(|()| self.stream.write_all(&wire::framed(body)));
-        written.map_err(|cause| self.broken(cause, deadline))
+        stream::write(&mut self.stream, &wire::framed(body), deadline)
+            .map_err(|cause| self.broken(cause, deadline))
     }
 
     /// What stands behind the context of the message of this number and context. Other messages are passed over.

@@ -8,7 +8,7 @@ use crate::plan::keys::{self, Known};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::mark;
 use crate::plan::step::{LinkKind, MacvlanMode};
-use crate::plan::virtual_link::{self, Layer3, VirtualLink};
+use crate::plan::virtual_link::{self, Layer3, VirtualLink, WantedMaster};
 
 /// The plugin type `macvlan`, with the keys of the reference plugin, mode `source`, and `dad`.
 pub(super) struct Macvlan;
@@ -46,7 +46,7 @@ impl Kind for Macvlan {
             owner: ask.attachment.owner.clone(),
             conf: ask.conf.clone(),
             kind: LinkKind::Macvlan { mode, bc_queue_len: keys.bcqueuelen.filter(|n| *n > 0) },
-            master: virtual_link::master(keys.master.as_deref(), keys.linkincontainer)?,
+            master: WantedMaster::read(keys.master.as_deref(), keys.linkincontainer)?,
             mac: asked.or_else(derived),
             mtu: virtual_link::mtu(keys.mtu)?,
             announce: true,

@@ -5,11 +5,10 @@ use serde::Deserialize;
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 use crate::plan::claim::Claim;
-use crate::plan::facts::{Place, Question};
 use crate::plan::keys::{self, Known};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::step::{LinkKind, VlanProtocol};
-use crate::plan::virtual_link::{self, Layer3, VirtualLink};
+use crate::plan::virtual_link::{self, Layer3, VirtualLink, WantedMaster};
 
 /// The plugin type `vlan`, with the keys of the reference plugin, `protocol`, and `dad`.
 pub(super) struct Vlan;
@@ -44,7 +43,7 @@ impl Kind for Vlan {
         }
         let id = id(keys.vlanid)?;
         let protocol = protocol(keys.protocol.as_deref())?;
-        let master = virtual_link::master(keys.master.as_deref(), keys.linkincontainer)?;
+        let master = WantedMaster::read(keys.master.as_deref(), keys.linkincontainer)?;
         Ok(Box::new(VirtualLink {
             owner: ask.attachment.owner.clone(),
             conf: ask.conf.clone(),
@@ -79,22 +78,12 @@ fn protocol(name: Option<&str>) -> Outcome<VlanProtocol> {
 
 /// A VLAN of a master on the host can be had once on a node: the kernel keeps it registered at the master wherever the
 /// link goes. In a pod it is the pod's own affair.
-fn claim(master: &Question, id: u16, protocol: VlanProtocol) -> Outcome<Option<Claim>> {
+fn claim(master: &WantedMaster, id: u16, protocol: VlanProtocol) -> Outcome<Option<Claim>> {
     let tag = match protocol {
         VlanProtocol::Dot1Q => "",
         VlanProtocol::Dot1Ad => "ad",
     };
-    match master {
-        Question::Link(Place::Host, name) => Claim::new(format!("vlan{tag} {id} on {name}")).map(Some),
-        Question::Link(Place::Pod, _)
-        | Question::DefaultLink(_)
-        | Question::Program(_)
-        | Question::ResolvConf(_)
-        | Question::Vf(_)
-        | Question::Switch(..)
-        | Question::Vpp(..)
-        | Question::Group(_) => Ok(None),
-    }
+    master.on_host().map(|name| Claim::new(format!("vlan{tag} {id} on {name}"))).transpose()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use manifold::engine::add::{Attached, add};
 use manifold::engine::check::check;
-use manifold::engine::del::{Detach, Unrecorded, del};
+use manifold::engine::del::{Detach, del};
 use manifold::engine::scope::Scope;
 use manifold::host::exec::Plugins;
 use manifold::host::hands::HostHands;
@@ -149,9 +149,7 @@ impl Stage {
 
     pub(super) fn del(&self) -> Outcome<()> {
         let container = CONTAINER.parse()?;
-        let (scope, unrecorded) = (Scope::Own, Unrecorded::Skip);
-        let detach = Detach { container: &container, scope, configured: &Vec::new, netns: None, unrecorded };
-        self.call(|node| del(node, &detach)).map(drop)
+        self.call(|node| del(node, &Detach::recorded(&container, Scope::Own))).map(drop)
     }
 }
 
