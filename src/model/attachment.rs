@@ -60,10 +60,10 @@ pub struct Routing {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub take_default: Vec<IpAddr>,
     /// Whether another interface has the IPv4 default route, and this one none.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub yield_ipv4: bool,
     /// Whether another interface has the IPv6 default route, and this one none.
-    #[serde(skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub yield_ipv6: bool,
 }
 
@@ -92,10 +92,6 @@ impl Routing {
     }
 }
 
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
 /// One interface to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
@@ -110,7 +106,7 @@ pub struct Attachment {
     pub standalone: Option<NetworkName>,
     /// Whether Manifold was called under the name of the program it stands in for (a configuration of type `multus`):
     /// then it leaves the files by which that program can take the attachment down.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_place: bool,
     /// The name a person knows the network by: `namespace/name` of its definition, else the network's own name.
     pub label: String,

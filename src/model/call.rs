@@ -238,10 +238,7 @@ impl Call {
     }
 
     fn owner(&self) -> Outcome<Owner> {
-        Ok(Owner {
-            container: self.text("CNI_CONTAINERID").parse()?,
-            ifname: self.text("CNI_IFNAME").parse()?,
-        })
+        Owner::parse(self.text("CNI_CONTAINERID"), self.text("CNI_IFNAME"))
     }
 
     fn plugin_dirs(&self) -> Vec<PathBuf> {

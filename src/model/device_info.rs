@@ -165,20 +165,20 @@ impl DeviceInfo {
 }
 
 /// As it is written: a type, and beside it the object of that type.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
 struct Wire {
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type")]
     kind: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     version: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pci: Option<Pci>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     vdpa: Option<Vdpa>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     vhost_user: Option<VhostUser>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     memif: Option<Memif>,
 }
 
@@ -203,34 +203,14 @@ impl TryFrom<Wire> for DeviceInfo {
 
 impl From<DeviceInfo> for Wire {
     fn from(info: DeviceInfo) -> Self {
-        let mut wire = Self {
-            kind: String::new(),
-            version: info.version,
-            pci: None,
-            vdpa: None,
-            vhost_user: None,
-            memif: None,
-        };
-        wire.kind = match info.device {
-            Device::Pci(pci) => {
-                wire.pci = Some(pci);
-                "pci"
-            }
-            Device::Vdpa(vdpa) => {
-                wire.vdpa = Some(vdpa);
-                "vdpa"
-            }
-            Device::VhostUser(socket) => {
-                wire.vhost_user = Some(socket);
-                "vhost-user"
-            }
-            Device::Memif(memif) => {
-                wire.memif = Some(memif);
-                "memif"
-            }
+        let DeviceInfo { version, device } = info;
+        let of = |kind: &str| Self { kind: kind.to_owned(), version, ..Self::default() };
+        match device {
+            Device::Pci(pci) => Self { pci: Some(pci), ..of("pci") },
+            Device::Vdpa(vdpa) => Self { vdpa: Some(vdpa), ..of("vdpa") },
+            Device::VhostUser(socket) => Self { vhost_user: Some(socket), ..of("vhost-user") },
+            Device::Memif(memif) => Self { memif: Some(memif), ..of("memif") },
         }
-        .to_owned();
-        wire
     }
 }
 

@@ -1,8 +1,6 @@
 //! Names, each checked once where it enters (CNI specification 1.1.0, "Parameters"; kernel `dev_valid_name`).
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +8,9 @@ use super::fault::{Fault, FaultKind};
 
 /// Longest container id or network name accepted. The specification sets no limit, but both become file names.
 pub const MAX_NAME: usize = 200;
+
+/// Longest label of RFC 1123, such as the name of a namespace of the cluster, in bytes.
+pub(super) const MAX_LABEL: usize = 63;
 
 /// A text that passed a check; reads, prints and serialises as the text.
 macro_rules! checked_text {
@@ -81,16 +82,26 @@ checked_text!(
     check_plugin_type
 );
 
-/// Whether a text is `[a-zA-Z0-9][a-zA-Z0-9_.-]*` and fits a file name.
-fn is_plain_name(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
-        && text.len() <= MAX_NAME
+/// Whether a text is `[a-zA-Z0-9][a-zA-Z0-9_.-]*` of at most so many bytes.
+pub(super) fn is_plain(text: &str, most: usize) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.len() <= most
+        && text.bytes().all(is_plain_byte)
+}
+
+/// Whether a byte is one of `[a-zA-Z0-9_.-]`.
+pub(super) fn is_plain_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
+}
+
+/// Whether a text is `[a-z0-9]([-a-z0-9]*[a-z0-9])?`: a label of RFC 1123, of whatever length.
+pub(super) fn is_label(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    text.bytes().all(plain) && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn check_container_id(text: &str) -> Result<(), Fault> {
-    if is_plain_name(text) {
+    if is_plain(text, MAX_NAME) {
         return Ok(());
     }
     Err(Fault::new(FaultKind::Environment, format!("container id {text:?} is not valid"))
@@ -98,7 +109,7 @@ fn check_container_id(text: &str) -> Result<(), Fault> {
 }
 
 fn check_network_name(text: &str) -> Result<(), Fault> {
-    if is_plain_name(text) {
+    if is_plain(text, MAX_NAME) {
         return Ok(());
     }
     Err(Fault::new(FaultKind::Config, format!("network name {text:?} is not valid"))
@@ -139,58 +150,30 @@ fn check_plugin_type(text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The path of a network namespace: absolute, without a NUL byte, shorter than the kernel's `PATH_MAX`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct NetnsPath(String);
+checked_text!(
+    /// The path of a network namespace: absolute, without a NUL byte, shorter than the kernel's `PATH_MAX`.
+    NetnsPath,
+    check_netns
+);
+
+fn check_netns(text: &str) -> Result<(), Fault> {
+    if text.starts_with('/') && text.len() < 4096 && !text.contains('\0') {
+        return Ok(());
+    }
+    Err(Fault::new(FaultKind::Environment, format!("network namespace {text:?} is not an absolute path"))
+        .remedy("give a path such as \"/run/netns/pod1\""))
+}
 
 impl NetnsPath {
     /// The path.
     pub fn as_path(&self) -> &Path {
         Path::new(&self.0)
     }
-
-    /// The path as the runtime wrote it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for NetnsPath {
-    type Err = Fault;
-
-    fn from_str(text: &str) -> Result<Self, Fault> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl TryFrom<String> for NetnsPath {
-    type Error = Fault;
-
-    fn try_from(text: String) -> Result<Self, Fault> {
-        if text.starts_with('/') && text.len() < 4096 && !text.contains('\0') {
-            return Ok(Self(text));
-        }
-        Err(Fault::new(FaultKind::Environment, format!("network namespace {text:?} is not an absolute path"))
-            .remedy("give a path such as \"/run/netns/pod1\""))
-    }
-}
-
-impl From<NetnsPath> for String {
-    fn from(path: NetnsPath) -> Self {
-        path.0
-    }
 }
 
 impl From<NetnsPath> for PathBuf {
     fn from(path: NetnsPath) -> Self {
         path.0.into()
-    }
-}
-
-impl fmt::Display for NetnsPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

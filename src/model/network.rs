@@ -123,23 +123,19 @@ pub struct Network {
     /// The version the chain is spoken to in.
     pub version: CniVersion,
     /// Whether CHECK is to succeed without looking.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disable_check: bool,
     /// Whether GC is to succeed without looking.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disable_gc: bool,
     /// Whether plugin files beside the list are left alone.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_inlined: bool,
     /// The chain, at least one plugin once complete.
     pub plugins: Vec<PluginConf>,
     /// The configuration as it was written, for the caches that other programs read. It is not part of records.
     #[serde(skip)]
     pub source: RawValueEq,
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// Raw JSON that compares by its text.

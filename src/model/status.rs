@@ -35,7 +35,7 @@ pub struct NetworkStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// Whether it is the pod's default interface.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
     /// Name service settings of the network.
     #[serde(default)]
@@ -52,10 +52,6 @@ pub struct NetworkStatus {
 fn what_is_an_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     Ok(texts.iter().filter_map(|text| text.parse().ok()).collect())
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// The entries of one attachment: one for each interface that its result puts into the pod.

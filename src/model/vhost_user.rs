@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, FaultKind, Outcome};
-use super::ids::checked_text;
+use super::ids::{MAX_LABEL, checked_text, is_label, is_plain, is_plain_byte};
 
 /// Longest path that a socket can have, in bytes: `sun_path` of `unix(7)` without its final NUL. Open vSwitch and VPP
 /// silently cut longer ones.
@@ -115,9 +115,7 @@ checked_text!(
 );
 
 fn check_bridge(text: &str) -> Result<(), Fault> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-    let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    if first && text.bytes().all(plain) && text.len() <= 15 {
+    if is_plain(text, 15) {
         return Ok(());
     }
     Err(Fault::new(FaultKind::Config, format!("{:?} is no name of a bridge", shown(text)))
@@ -125,8 +123,8 @@ fn check_bridge(text: &str) -> Result<(), Fault> {
 }
 
 fn check_socket_file(text: &str) -> Result<(), Fault> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-    if (1..=MAX_SOCKET_FILE).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(plain) {
+    let fits = (1..=MAX_SOCKET_FILE).contains(&text.len());
+    if fits && !text.starts_with('.') && text.bytes().all(is_plain_byte) {
         return Ok(());
     }
     Err(Fault::new(FaultKind::Config, format!("{:?} is no name of a socket", shown(text))).remedy(format!(
@@ -135,9 +133,7 @@ fn check_socket_file(text: &str) -> Result<(), Fault> {
 }
 
 fn check_volume(text: &str) -> Result<(), Fault> {
-    let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let ends = text.bytes().next().is_some_and(alnum) && text.bytes().next_back().is_some_and(alnum);
-    if ends && text.bytes().all(|b| alnum(b) || b == b'-') && text.len() <= 63 {
+    if is_label(text) && text.len() <= MAX_LABEL {
         return Ok(());
     }
     Err(Fault::new(FaultKind::Config, format!("{:?} is no name of a volume", shown(text)))

@@ -16,17 +16,12 @@ const CLAIMS: &str = "; those of claims count if \"kubeconfig\" is set, and thei
 
 /// Whether any network of the wish needs a device of the kubelet's.
 pub fn needed(wish: &Wish) -> bool {
-    let first = wish.default.iter().map(|first| &first.named);
-    let selected = wish.selected.iter().map(|(_, named)| named);
-    first.chain(&wish.always).chain(selected).any(|named| named.resource.is_some())
+    wish.named().any(|named| named.resource.is_some())
 }
 
 /// Whether there are as many devices of each resource as networks that name it.
 pub fn suffice(wish: &Wish, devices: &PodDevices) -> bool {
-    let first = wish.default.iter().map(|first| &first.named);
-    let selected = wish.selected.iter().map(|(_, named)| named);
-    let named: Vec<&ResourceName> =
-        first.chain(&wish.always).chain(selected).filter_map(|named| named.resource.as_ref()).collect();
+    let named: Vec<&ResourceName> = wish.named().filter_map(|named| named.resource.as_ref()).collect();
     named.iter().all(|resource| {
         named.iter().filter(|other| *other == resource).count() <= devices.devices(resource).len()
     })

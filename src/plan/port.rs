@@ -84,7 +84,7 @@ pub struct Port {
     /// The bridge.
     pub bridge: BridgeName,
     /// Whether the bridge is made if it is not there, and removed once it is empty.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub create_bridge: bool,
     /// What the switch does with the socket.
     pub end: SwitchEnd,
@@ -179,7 +179,7 @@ pub struct Note {
     /// The socket's name, in the directory of the note if it is a file.
     pub socket: SocketFile,
     /// Whether it is none, but a name in the pod's network namespace.
-    #[serde(default, rename = "abstract", skip_serializing_if = "is_false")]
+    #[serde(default, rename = "abstract", skip_serializing_if = "std::ops::Not::not")]
     pub is_abstract: bool,
     /// The bridge, or the number of a bridge domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -218,8 +218,4 @@ impl SwitchFacts {
         let run = database.parent().unwrap_or(Path::new("/"));
         self.socket_dir.as_ref().map_or_else(|| run.to_owned(), |dir| run.join(dir))
     }
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
 }

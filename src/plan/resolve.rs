@@ -63,6 +63,14 @@ pub struct Wish {
     pub shared: Object,
 }
 
+impl Wish {
+    /// The networks that may name a resource, in the order in which devices are handed out.
+    pub fn named(&self) -> impl Iterator<Item = &Named> {
+        let first = self.default.iter().map(|first| &first.named);
+        first.chain(&self.always).chain(self.selected.iter().map(|(_, named)| named))
+    }
+}
+
 /// The default network of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct First {
@@ -87,8 +95,10 @@ pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
     if let Some(first) = wish.default {
         let given = device(&first.named, first.selection.as_ref())?;
         let made = attachment(sandbox, first.named, first.ifname, Role::Default);
-        let made = Attachment { capabilities: first.capabilities, ..made };
-        let made = first.selection.map_or(Ok(made.clone()), |selection| asked(made, &selection))?;
+        let mut made = Attachment { capabilities: first.capabilities, ..made };
+        if let Some(selection) = &first.selection {
+            made = asked(made, selection)?;
+        }
         attachments.push(with_device(sandbox, made, given)?);
     }
     // The default network counts even where a door leaves it out: the first additional interface is net1.
@@ -100,17 +110,13 @@ pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
         let mut made = attachment(sandbox, named, ifname, Role::Additional);
         made.capabilities = wish.shared.clone();
         number += 1;
-        let made = match selection {
-            None => made,
-            Some(selection) => {
-                selection
-                    .capabilities()?
-                    .iter()
-                    .for_each(|(key, value)| made.capabilities.set(key, value.to_owned()));
-                made.selection = Some(Box::new(selection.clone()));
-                asked(made, &selection)?
+        if let Some(selection) = selection {
+            for (key, value) in selection.capabilities()?.iter() {
+                made.capabilities.set(key, value.to_owned());
             }
-        };
+            made = asked(made, &selection)?;
+            made.selection = Some(Box::new(selection));
+        }
         attachments.push(with_device(sandbox, made, given)?);
         Ok(())
     };

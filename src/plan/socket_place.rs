@@ -53,7 +53,7 @@ impl PlaceAsked {
         ground.volumes.iter().find(|volume| volume.name == self.volume.as_str())
     }
 
-    /// The name of a socket that is in no directory.
+    /// The name of a socket that no other pod's can be beside.
     ///
     /// # Errors
     /// The interface's name can be no socket's, and the network gives none.
@@ -77,10 +77,10 @@ impl PlaceAsked {
                 None => return Err(self.nowhere()),
             },
         };
-        let file = match &self.file {
-            Some(file) => file.clone(),
-            None if shared => format!("{}-{}", mark::short_id(&owner.container), owner.ifname).parse()?,
-            None => owner.ifname.as_str().parse()?,
+        let file = if shared && self.file.is_none() {
+            format!("{}-{}", mark::short_id(&owner.container), owner.ifname).parse()?
+        } else {
+            self.name(owner)?
         };
         let direct = home.path().join(file.as_str());
         let (switch_path, link) = if fits(&direct) {

@@ -8,13 +8,10 @@ use serde_json::value::RawValue;
 use super::{MAX_ITEMS, Selection};
 use crate::model::cidr;
 use crate::model::fault::{Fault, FaultKind, Outcome};
-use crate::model::ids::IfName;
+use crate::model::ids::{IfName, MAX_LABEL, is_label};
 use crate::model::mac::hardware_address;
 use crate::model::network::RawValueEq;
 use crate::model::object::{self, Object};
-
-/// Longest name of a namespace (RFC 1123 label), in bytes.
-const MAX_LABEL: usize = 63;
 
 /// Longest name of a network's definition (RFC 1123 subdomain), in bytes.
 const MAX_SUBDOMAIN: usize = 253;
@@ -109,13 +106,6 @@ fn namespace_name(name: String) -> Outcome<String> {
     }
     let remedy = "use at most 63 lower-case letters, digits and \"-\", with a letter or digit at both ends";
     Err(wrong(format!("namespace {name:?} cannot exist"), remedy))
-}
-
-/// Whether a text is `[a-z0-9]([-a-z0-9]*[a-z0-9])?`.
-fn is_label(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let inside = text.bytes().all(|b| plain(b) || b == b'-');
-    inside && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn addresses(texts: Vec<String>) -> Outcome<Vec<String>> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::path::{absolute, given};
 use super::{Installation, Logging, NodeCertificate, Places};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::Object;
@@ -109,15 +110,6 @@ impl DaemonSettings {
 
     fn of(object: &Object, certificate: Option<NodeCertificate>) -> Outcome<Self> {
         let keys: Keys = object.decode("the daemon's configuration")?;
-        let socket_dir = keys.socketdir.filter(|dir| !dir.as_os_str().is_empty());
-        let socket_dir = socket_dir.unwrap_or_else(|| SOCKET_DIR.into());
-        if !socket_dir.is_absolute() {
-            return Err(wrong("socketDir", &socket_dir).remedy("give an absolute path"));
-        }
-        let root = keys.chrootdir.filter(|dir| !dir.as_os_str().is_empty() && *dir != *"/");
-        if let Some(dir) = root.as_deref().filter(|dir| !dir.is_absolute()) {
-            return Err(wrong("chrootDir", &dir).remedy("give an absolute path"));
-        }
         let calls = keys.connectionlimit.map(|n| {
             usize::try_from(n).ok().filter(|n| *n > 0).ok_or_else(|| {
                 wrong("connectionLimit", &n).remedy("give a number above 0, or leave the key out")
@@ -132,19 +124,19 @@ impl DaemonSettings {
         overlay.retain(|key| !is_own(key));
         let installation = Installation::is_asked_for(object)?.then(|| Installation::read(object));
         Ok(Self {
-            socket_dir,
+            socket_dir: absolute("socketDir", keys.socketdir)?.unwrap_or_else(|| SOCKET_DIR.into()),
             calls: calls.transpose()?,
             plugins,
             metrics: keys.metricsport.filter(|port| *port > 0).map(|port| SocketAddr::new(address, port)),
             housekeeping: keys.housekeepingseconds.unwrap_or(HOUSEKEEPING),
             cache_grace: keys.cachegraceseconds.unwrap_or(CACHE_GRACE),
-            kubeconfig: keys.kubeconfig.filter(|path| !path.as_os_str().is_empty()),
+            kubeconfig: given(keys.kubeconfig),
             certificate,
             node: keys.nodename.filter(|name| !name.is_empty()),
             live: keys.livenetworks.unwrap_or(true),
             places: Places::read(object)?,
             logging: Logging::read(object)?,
-            root,
+            root: absolute("chrootDir", keys.chrootdir)?.filter(|dir| *dir != *"/"),
             overlay,
             installation: installation.transpose()?,
         })

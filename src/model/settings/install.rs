@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::BIN_DIR;
 use super::daemon::is_own;
+use super::path::given;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::ids::NetworkName;
 use crate::model::object::{self, Object};
@@ -146,7 +147,7 @@ impl Installation {
     pub fn is_asked_for(object: &Object) -> Outcome<bool> {
         let keys: Keys = object.decode("the daemon's configuration")?;
         let file = keys.multusconfigfile.is_some_and(|file| !file.is_empty());
-        Ok(file || keys.multusautoconfigdir.is_some_and(|dir| !dir.as_os_str().is_empty()))
+        Ok(file || given(keys.multusautoconfigdir).is_some())
     }
 
     /// Reads what to write; an empty object has all defaults.
@@ -226,8 +227,8 @@ fn capabilities(object: &Object) -> Outcome<Object> {
 }
 
 /// An absolute path; an empty one counts as absent.
-fn path(key: &str, given: Option<PathBuf>) -> Outcome<Option<PathBuf>> {
-    given.filter(|path| !path.as_os_str().is_empty()).map(|path| absolute(key, path)).transpose()
+fn path(key: &str, named: Option<PathBuf>) -> Outcome<Option<PathBuf>> {
+    given(named).map(|path| absolute(key, path)).transpose()
 }
 
 fn absolute(key: &str, path: PathBuf) -> Outcome<PathBuf> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::path::absolute;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::Object;
 
@@ -85,12 +86,7 @@ impl Logging {
     pub fn read(object: &Object) -> Outcome<Self> {
         let keys: Keys = object.decode("Manifold's configuration")?;
         let options = keys.logoptions;
-        let path = keys.logfile.filter(|path| !path.as_os_str().is_empty());
-        if let Some(path) = path.as_deref().filter(|path| !path.is_absolute()) {
-            return Err(Fault::new(FaultKind::Config, format!("\"logFile\" is {path:?}"))
-                .remedy("give an absolute path"));
-        }
-        let file = path.map(|path| LogFile {
+        let file = absolute("logFile", keys.logfile)?.map(|path| LogFile {
             path,
             max_size: options.maxsize.filter(|n| *n > 0).unwrap_or(100),
             max_backups: options.maxbackups.unwrap_or(5),

@@ -4,6 +4,7 @@ mod certificate;
 mod daemon;
 mod install;
 mod logging;
+mod path;
 mod places;
 mod policy;
 mod rules;
@@ -15,6 +16,7 @@ pub use certificate::NodeCertificate;
 pub use daemon::DaemonSettings;
 pub use install::{CONF_DIR, Installation, Name, Program, Source};
 pub use logging::{Format, Level, LogFile, Logging};
+use path::given;
 pub use places::{
     BIN_DIR, CACHE_DIR, DEVICE_INFO_DIR, KUBELET_DIR, NETWORKS_DIR, Places, RUNTIME_CACHE_DIR, STATE_DIR,
 };
@@ -109,8 +111,8 @@ impl Settings {
             policy: Policy::read(object)?,
             switches,
             rules,
-            kubeconfig: keys.kubeconfig.filter(|p| !p.as_os_str().is_empty()),
-            readiness_file: keys.readinessindicatorfile.filter(|p| !p.as_os_str().is_empty()),
+            kubeconfig: given(keys.kubeconfig),
+            readiness_file: given(keys.readinessindicatorfile),
             auxiliary_chain: chain.map(|n| n.parse()).transpose()?,
             logging: Logging::read(object)?,
         })

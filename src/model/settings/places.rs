@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::model::fault::{Fault, FaultKind, Outcome};
+use super::path::absolute;
+use crate::model::fault::Outcome;
 use crate::model::object::Object;
 
 /// Where plugins are found before `CNI_PATH` is searched.
@@ -71,27 +72,18 @@ impl Places {
         let keys: Keys = object.decode("Manifold's configuration")?;
         let standard = Self::default();
         Ok(Self {
-            bin_dir: absolute("binDir", keys.bindir, standard.bin_dir)?,
-            networks_dir: absolute("confDir", keys.confdir, standard.networks_dir)?,
-            cache_dir: absolute("cniDir", keys.cnidir, standard.cache_dir)?,
-            state_dir: absolute("stateDir", keys.statedir, standard.state_dir)?,
-            device_info_dir: absolute("deviceInfoDir", keys.deviceinfodir, standard.device_info_dir)?,
-            kubelet_dir: absolute("kubeletDir", keys.kubeletdir, standard.kubelet_dir)?,
+            bin_dir: absolute("binDir", keys.bindir)?.unwrap_or(standard.bin_dir),
+            networks_dir: absolute("confDir", keys.confdir)?.unwrap_or(standard.networks_dir),
+            cache_dir: absolute("cniDir", keys.cnidir)?.unwrap_or(standard.cache_dir),
+            state_dir: absolute("stateDir", keys.statedir)?.unwrap_or(standard.state_dir),
+            device_info_dir: absolute("deviceInfoDir", keys.deviceinfodir)?
+                .unwrap_or(standard.device_info_dir),
+            kubelet_dir: absolute("kubeletDir", keys.kubeletdir)?.unwrap_or(standard.kubelet_dir),
         })
     }
 
     /// As [`Places::read`], for a DEL that must succeed whatever the configuration says: what is wrong is as if absent.
     pub fn read_forgiving(object: &Object) -> Self {
         Self::read(object).unwrap_or_default()
-    }
-}
-
-fn absolute(key: &str, given: Option<PathBuf>, standard: PathBuf) -> Outcome<PathBuf> {
-    match given.filter(|path| !path.as_os_str().is_empty()) {
-        None => Ok(standard),
-        Some(path) if path.is_absolute() => Ok(path),
-        Some(path) => {
-            Err(Fault::new(FaultKind::Config, format!("{key:?} is {path:?}")).remedy("give an absolute path"))
-        }
     }
 }

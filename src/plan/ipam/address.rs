@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::wrong;
+use crate::model::cidr;
 use crate::model::fault::Outcome;
 
 /// An address as Go prints it, which is how the reference plugin names files: RFC 5952, and an IPv4-mapped IPv6
@@ -38,20 +39,12 @@ pub fn optional(text: Option<&str>, place: &str) -> Outcome<Option<IpAddr>> {
 /// A text without a prefix length, or with one that does not fit. An IPv4-mapped address is refused: its prefix length
 /// would count bits that an IPv4 address does not have.
 pub fn cidr(text: &str, place: &str) -> Outcome<IpNetwork> {
-    let bad = || {
+    cidr::parse(text).filter(|network| network.ip().to_canonical() == network.ip()).ok_or_else(|| {
         wrong(
             format!("{place} {text:?} is not an address with a prefix length"),
             "write an address and a prefix length such as \"10.1.2.3/24\"",
         )
-    };
-    let (ip, prefix) = text.split_once('/').ok_or_else(bad)?;
-    let ip: IpAddr = ip.parse().map_err(|_| bad())?;
-    let digits = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
-    let prefix: u8 = prefix.parse().ok().filter(|_| digits).ok_or_else(bad)?;
-    if ip.to_canonical() != ip {
-        return Err(bad());
-    }
-    IpNetwork::new(ip, prefix).map_err(|_| bad())
+    })
 }
 
 /// Reads an address that may carry a prefix length, and drops that: the range it is in has its own.

@@ -7,7 +7,7 @@ use ipnetwork::IpNetwork;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::range::{asked_of, is_gateway, predecessor, successor};
+use super::range::{asked_of, is_gateway, predecessor, set_contains, successor};
 use super::route::{self, RouteConf};
 use super::{address, at_most, list, one_per_family, resolv, wrong};
 use crate::model::fault::{Fault, FaultKind, Outcome};
@@ -19,7 +19,7 @@ use crate::plan::kind::Ask;
 use crate::plan::step::{AddressRange, LeaseStep};
 
 /// Where stores are unless the configuration says otherwise.
-pub const DATA_DIR: &str = "/var/lib/cni/networks";
+const DATA_DIR: &str = "/var/lib/cni/networks";
 /// Most sets of ranges of one configuration, which is also the most addresses it yields.
 const MAX_SETS: usize = 64;
 /// Most ranges of one set.
@@ -246,8 +246,7 @@ fn requested(ask: Ask<'_>) -> Outcome<Vec<IpAddr>> {
 fn check_requested(sets: &[Vec<AddressRange>], requested: &[IpAddr]) -> Outcome<()> {
     let remedy = "ask for one free address of each range set at most";
     for address in requested {
-        let of_set = |set: &&Vec<AddressRange>| set.iter().any(|range| range.contains(address));
-        let Some(set) = sets.iter().find(of_set) else {
+        let Some(set) = sets.iter().find(|set| set_contains(set, address)) else {
             return Err(wrong(
                 format!("the requested address \"{address}\" is in none of the ranges"),
                 remedy,
