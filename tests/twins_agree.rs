@@ -148,8 +148,10 @@ fn real_picture(scene: &Scene, netns: &str, answer: Option<FaultKind>) -> Pictur
         if let Some(lease) = path.strip_prefix("ipam/") {
             leases.insert(lease.to_owned(), text.replace("\r\n", "/"));
         }
-        if let Some(record) = path.strip_prefix("state/records/") {
-            records.insert(record.trim_end_matches(".json").to_owned());
+        if let Some(container) = path.strip_prefix("state/records/") {
+            let container = container.trim_end_matches(".json");
+            let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            records.extend(lines.map(|line| format!("{container}/{}", line["ifname"].as_str().unwrap())));
         }
     }
     Picture { links, leases, records, answer }

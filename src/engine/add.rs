@@ -1,6 +1,6 @@
 //! ADD: all attachments of a pod, or none.
 
-use super::ports::{Entry, NetnsId, NetnsState, Patience, Site, ifname_taken};
+use super::ports::{Entry, NetnsId, NetnsState, Patience, Records, Site, ifname_taken};
 use super::record::{FORMAT, Phase, Record};
 use super::survey::{self, Read};
 use super::undo::{self, undo};
@@ -47,6 +47,13 @@ pub fn add_beside(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<
     add_to(node, attachments, Sandbox::Attached)
 }
 
+/// A node, and the records of the sandbox that is worked on.
+#[derive(Clone, Copy)]
+struct Desk<'a> {
+    node: &'a Node<'a>,
+    records: &'a dyn Records,
+}
+
 /// Which sandboxes will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sandbox {
@@ -63,8 +70,9 @@ fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Ou
     let netns = pod_netns(node, &first.attachment)?;
     let boot = node.probe.boot_id()?;
     let container = first.attachment.owner.container.clone();
-    let _lock = node.journal.lock(&container, Patience::Wait)?;
-    let first_free = clear_the_way(node, &reads, netns)?;
+    let records = node.journal.lock(&container, Patience::Wait)?;
+    let desk = Desk { node, records: records.as_ref() };
+    let first_free = clear_the_way(desk, &reads, netns)?;
     if sandbox == Sandbox::Attached && first_free == 0 {
         return Err(Fault::new(
             FaultKind::TryLater,
@@ -88,11 +96,11 @@ fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Ou
             result: None,
             device_info: None,
         };
-        match attach(node, read, blank) {
+        match attach(desk, read, blank) {
             Ok(record) => made.push(record),
             Err(fault) => {
                 let entries: Vec<_> = made.iter().map(undo::Entry::Journalled).collect();
-                return Err(fault.along_with(undo(node, &entries)));
+                return Err(fault.along_with(undo(node, desk.records, &entries)));
             }
         }
     }
@@ -130,22 +138,19 @@ fn pod_netns(node: &Node<'_>, attachment: &Attachment) -> Outcome<NetnsId> {
 
 /// Undoes what earlier calls for this sandbox left unfinished, or made in a namespace that is gone, and what may stand
 /// behind a record of the same interface that is none. Answers with the first place in order that is free.
-fn clear_the_way(node: &Node<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32> {
-    let Some(first) = reads.first() else { return Ok(0) };
+fn clear_the_way(desk: Desk<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32> {
     let mut stale = Vec::new();
-    let mut lost = Vec::new();
+    let mut damage = Vec::new();
     let mut first_free = 0;
-    for entry in node.journal.entries(&first.attachment.owner.container)? {
+    for entry in desk.records.entries()? {
         match entry {
-            Entry::Broken(owner, fault) => {
-                let Some(again) = reads.iter().find(|read| read.attachment.owner == owner) else {
-                    // It is none of this call's; DEL sets it aside.
-                    continue;
-                };
-                if fault.kind() != FaultKind::Decode {
-                    return Err(fault.while_doing(format!("the record of {owner} is not readable")));
+            Entry::Broken(broken) if broken.fault.kind() == FaultKind::Decode => damage.push(broken),
+            // It may be of a version that knows what to do.
+            Entry::Broken(broken) => {
+                if reads.iter().any(|read| broken.may_be_of(&read.attachment.owner)) {
+                    let what = format!("the record of {broken} is not readable");
+                    return Err(broken.fault.while_doing(what));
                 }
-                lost.push(del::trace(node, again.attachment.clone())?);
             }
             Entry::Whole(record) if record.phase == Phase::Attached && record.netns == Some(netns) => {
                 let owner = &record.attachment.owner;
@@ -157,42 +162,50 @@ fn clear_the_way(node: &Node<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32
             Entry::Whole(record) => stale.push(record),
         }
     }
+    // Damage that is of none of these interfaces is left to DEL, which sets it aside.
+    let damaged = |read: &&Read| damage.iter().any(|broken| broken.may_be_of(&read.attachment.owner));
+    let lost = reads.iter().filter(damaged).map(|read| del::trace(desk.node, read.attachment.clone()));
+    let lost: Vec<Record> = lost.collect::<Outcome<_>>()?;
     let whole = stale.iter().map(|record| undo::Entry::Journalled(record));
     let entries: Vec<_> = whole.chain(lost.iter().map(undo::Entry::MadeUp)).collect();
-    if let Some(fault) = Fault::gather(undo(node, &entries)) {
-        return Err(fault.while_doing("cannot undo what an earlier ADD of this sandbox left"));
+    match Fault::gather(undo(desk.node, desk.records, &entries)) {
+        Some(fault) => Err(fault.while_doing("cannot undo what an earlier ADD of this sandbox left")),
+        None => Ok(first_free),
     }
-    lost.iter().try_for_each(|record| node.journal.set_aside(&record.attachment.owner))?;
-    Ok(first_free)
 }
 
 /// Makes one attachment: claim, survey, plan, record, apply, mark.
-fn attach(node: &Node<'_>, read: &Read, blank: Record) -> Outcome<Record> {
+fn attach(desk: Desk<'_>, read: &Read, blank: Record) -> Outcome<Record> {
     let mut record = blank;
-    match claim_plan_and_apply(node, read, &mut record) {
+    match claim_plan_and_apply(desk, read, &mut record) {
         Ok(()) => Ok(record),
         Err(fault) => {
             let attachment = &record.attachment;
             let named =
                 format!("cannot attach {:?} ({})", attachment.owner.ifname.as_str(), attachment.label);
-            Err(fault.while_doing(named).along_with(undo(node, &[undo::Entry::Journalled(&record)])))
+            Err(fault.while_doing(named).along_with(undo(
+                desk.node,
+                desk.records,
+                &[undo::Entry::Journalled(&record)],
+            )))
         }
     }
 }
 
-fn claim_plan_and_apply(node: &Node<'_>, read: &Read, record: &mut Record) -> Outcome<()> {
+fn claim_plan_and_apply(Desk { node, records }: Desk<'_>, read: &Read, record: &mut Record) -> Outcome<()> {
     record.claims = read.claims()?;
     if !record.claims.is_empty() {
         // A claim is an effect too: whoever finds it after a crash must find its record.
-        node.journal.put(record)?;
+        records.put(record)?;
         claim::take(node, &record.claims, &record.attachment.owner)?;
     }
     record.steps = read.plan(node)?;
-    node.journal.put(record)?;
-    apply(node, record)
+    records.put(record)?;
+    apply(node, record)?;
+    records.mark(record)
 }
 
-/// Applies the steps in order and marks the record as attached. On refusal the record keeps the steps that were tried.
+/// Applies the steps in order; then the record says that it is attached. On refusal the record keeps the steps that were tried.
 fn apply(node: &Node<'_>, record: &mut Record) -> Outcome<()> {
     let mut progress = Progress::default();
     for tried in 0..record.steps.len() {
@@ -208,5 +221,5 @@ fn apply(node: &Node<'_>, record: &mut Record) -> Outcome<()> {
     record.result = Some(progress.result.unwrap_or_default());
     record.device_info = progress.device_info;
     record.phase = Phase::Attached;
-    node.journal.put(record)
+    Ok(())
 }

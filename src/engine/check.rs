@@ -13,16 +13,23 @@ use crate::model::{ContainerId, FaultKind, Owner, Role};
 /// Everything that is lost, the first leading; or that `expected` has no record, unless the default network
 /// has one under another name.
 pub fn check(node: &Node<'_>, container: &ContainerId, scope: &Scope, expected: &[Owner]) -> Outcome<()> {
-    let _lock = node.journal.lock(container, Patience::Wait)?;
+    let records = node.journal.lock(container, Patience::Wait)?;
     let mut faults = Vec::new();
     let mut found = Vec::new();
     // The runtime calls the default network's interface by its own name; the pod may have asked for another.
     let mut renamed = false;
-    for entry in node.journal.entries(container)? {
+    let mut untold = Vec::new();
+    for entry in records.entries()? {
         match entry {
-            Entry::Broken(owner, fault) if scope.may_cover(&owner) => {
-                faults.push(fault.while_doing(format!("the record of {owner} is not readable")));
-                found.push(owner);
+            Entry::Broken(broken) if scope.may_cover(broken.ifname.as_ref()) => {
+                let what = format!("the record of {broken} is not readable");
+                let fault = broken.fault.while_doing(what);
+                let Some(ifname) = broken.ifname else {
+                    untold.push(fault);
+                    continue;
+                };
+                found.push(Owner { container: broken.container, ifname });
+                faults.push(fault);
             }
             Entry::Whole(record) if scope.covers(&record.attachment) => {
                 faults.extend(check_one(node, &record));
@@ -30,11 +37,15 @@ pub fn check(node: &Node<'_>, container: &ContainerId, scope: &Scope, expected: 
                 renamed |= record.attachment.role == Role::Default && !expected.contains(owner);
                 found.push(record.attachment.owner);
             }
-            Entry::Whole(_) | Entry::Broken(..) => {}
+            Entry::Whole(_) | Entry::Broken(_) => {}
         }
     }
-    let unknown = expected.iter().filter(|owner| !renamed && !found.contains(owner));
-    faults.extend(unknown.map(|owner| {
+    let unknown: Vec<_> = expected.iter().filter(|owner| !renamed && !found.contains(owner)).collect();
+    // Damage of which no interface can be told matters where something is missing, or nobody knows what there should be.
+    if expected.is_empty() || !unknown.is_empty() {
+        faults.extend(untold);
+    }
+    faults.extend(unknown.into_iter().map(|owner| {
         Fault::new(
             FaultKind::UnknownContainer,
             format!(

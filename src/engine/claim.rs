@@ -39,11 +39,10 @@ fn evict(node: &Node<'_>, claim: &Claim, holder: &Owner, owner: &Owner) -> Outco
         )
         .remedy("attach the pod to that network once"));
     }
-    let _lock = node.journal.lock(&holder.container, Patience::Try).map_err(|_| held(claim, holder))?;
-    let entries = node.journal.entries(&holder.container)?;
-    let record = entries.into_iter().find_map(|entry| match entry {
+    let records = node.journal.lock(&holder.container, Patience::Try).map_err(|_| held(claim, holder))?;
+    let record = records.entries()?.into_iter().find_map(|entry| match entry {
         Entry::Whole(record) if record.attachment.owner == *holder => Some(record),
-        Entry::Whole(_) | Entry::Broken(..) => None,
+        Entry::Whole(_) | Entry::Broken(_) => None,
     });
     let Some(record) = record else {
         // Nobody stands behind the claim: its record was set aside.
@@ -52,7 +51,7 @@ fn evict(node: &Node<'_>, claim: &Claim, holder: &Owner, owner: &Owner) -> Outco
     if node.living_netns(&record).is_some() {
         return Err(held(claim, holder));
     }
-    match Fault::gather(undo(node, &[undo::Entry::Journalled(&record)])) {
+    match Fault::gather(undo(node, records.as_ref(), &[undo::Entry::Journalled(&record)])) {
         None => Ok(()),
         Some(fault) => Err(fault
             .while_doing(format!("cannot take {:?} over from {holder}, whose pod is gone", claim.as_str()))),

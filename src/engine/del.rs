@@ -1,7 +1,7 @@
 //! DEL: undo what the records of a sandbox say; where a record is lost, undo what its configuration would have made.
 
 use super::Node;
-use super::ports::{Entry, Patience};
+use super::ports::{Broken, Entry, Patience, Records};
 use super::record::{FORMAT, Phase, Record};
 use super::scope::Scope;
 use super::survey;
@@ -52,59 +52,65 @@ impl<'a> Detach<'a> {
 /// # Errors
 /// All that could not be undone, the first leading; its record stays, and the next DEL tries again.
 pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<Vec<Fault>> {
-    let _lock = node.journal.lock(detach.container, Patience::Wait)?;
+    let on_file = node.journal.lock(detach.container, Patience::Wait)?;
     let mut records = Vec::new();
-    let mut broken = Vec::new();
-    for entry in node.journal.entries(detach.container)? {
+    let mut damage = Vec::new();
+    for entry in on_file.entries()? {
         match entry {
             Entry::Whole(record) if detach.scope.covers(&record.attachment) => records.push(*record),
-            Entry::Broken(owner, _) if detach.scope.may_cover(&owner) => broken.push(owner),
-            Entry::Whole(_) | Entry::Broken(..) => {}
+            Entry::Broken(broken) if detach.scope.may_cover(broken.ifname.as_ref()) => damage.push(broken),
+            Entry::Whole(_) | Entry::Broken(_) => {}
         }
     }
-    let lost = |owner: &Owner| match detach.unrecorded {
-        _ if broken.contains(owner) => true,
-        Unrecorded::Skip => false,
-        Unrecorded::Trace => {
-            detach.scope.may_cover(owner) && !records.iter().any(|r| r.attachment.owner == *owner)
-        }
-    };
-    let configured = match (detach.unrecorded, broken.as_slice()) {
-        (Unrecorded::Skip, []) => Vec::new(),
-        (Unrecorded::Skip | Unrecorded::Trace, _) => (detach.configured)(),
-    };
-    let mut traced: Vec<Attachment> = configured.into_iter().filter(|a| lost(&a.owner)).collect();
-    for owner in &broken {
-        if !traced.iter().any(|a| a.owner == *owner) {
-            traced.push(chain::unknown(owner, detach.netns)?);
-        }
-    }
-    let made_up: Vec<Record> = traced.into_iter().map(|a| trace(node, a)).collect::<Outcome<_>>()?;
-    let made_up: Vec<Record> = match detach.unrecorded {
-        Unrecorded::Skip => made_up,
-        Unrecorded::Trace => made_up.into_iter().map(by_another_plugin).collect(),
-    };
+    let made_up = lost(node, detach, &records, &damage)?;
     let whole = records.iter().map(undo::Entry::Journalled);
     let entries: Vec<_> = whole.chain(made_up.iter().map(undo::Entry::MadeUp)).collect();
-    let mut faults = undo(node, &entries);
-    faults.extend(broken.iter().filter_map(|owner| node.journal.set_aside(owner).err()));
-    if records.iter().any(given_up) && give_up(node, detach, &records)? {
+    let mut faults = undo(node, on_file.as_ref(), &entries);
+    faults.extend(damage.iter().filter_map(|broken| on_file.set_aside(broken.ifname.as_ref()).err()));
+    if records.iter().any(given_up) && give_up(node, on_file.as_ref(), &detach.scope, &records)? {
         return Ok(faults);
     }
     Fault::gather(faults).map_or(Ok(Vec::new()), Err)
 }
 
+/// Records of what may have been made and is on none.
+fn lost(node: &Node<'_>, detach: &Detach<'_>, records: &[Record], damage: &[Broken]) -> Outcome<Vec<Record>> {
+    let is_lost = |owner: &Owner| {
+        let is_meant = match detach.unrecorded {
+            Unrecorded::Trace => detach.scope.may_cover(Some(&owner.ifname)),
+            Unrecorded::Skip => false,
+        };
+        (is_meant || damage.iter().any(|broken| broken.may_be_of(owner)))
+            && !records.iter().any(|record| record.attachment.owner == *owner)
+    };
+    let configured = match (detach.unrecorded, damage) {
+        (Unrecorded::Skip, []) => Vec::new(),
+        (Unrecorded::Skip | Unrecorded::Trace, _) => (detach.configured)(),
+    };
+    let mut traced: Vec<Attachment> = configured.into_iter().filter(|a| is_lost(&a.owner)).collect();
+    for ifname in damage.iter().filter_map(|broken| broken.ifname.clone()) {
+        let owner = Owner { container: detach.container.clone(), ifname };
+        if !traced.iter().any(|a| a.owner == owner) {
+            traced.push(chain::unknown(&owner, detach.netns)?);
+        }
+    }
+    let made_up = traced.into_iter().map(|attachment| trace(node, attachment));
+    match detach.unrecorded {
+        Unrecorded::Skip => made_up.collect(),
+        Unrecorded::Trace => made_up.map(|record| record.map(by_another_plugin)).collect(),
+    }
+}
+
 /// Sets aside what could not be undone for too long. Whether nothing is left that another DEL could try.
-fn give_up(node: &Node<'_>, detach: &Detach<'_>, records: &[Record]) -> Outcome<bool> {
+fn give_up(node: &Node<'_>, on_file: &dyn Records, scope: &Scope, records: &[Record]) -> Outcome<bool> {
     for record in records.iter().filter(|record| given_up(record)) {
         let owner = &record.attachment.owner;
         record.claims.iter().try_for_each(|claim| node.journal.release(claim, owner))?;
-        node.journal.set_aside(owner)?;
+        on_file.set_aside(Some(&owner.ifname))?;
     }
-    let left = node.journal.entries(detach.container)?;
-    Ok(!left.iter().any(|entry| match entry {
-        Entry::Whole(record) => detach.scope.covers(&record.attachment),
-        Entry::Broken(owner, _) => detach.scope.may_cover(owner),
+    Ok(!on_file.entries()?.iter().any(|entry| match entry {
+        Entry::Whole(record) => scope.covers(&record.attachment),
+        Entry::Broken(broken) => scope.may_cover(broken.ifname.as_ref()),
     }))
 }
 

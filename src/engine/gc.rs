@@ -1,7 +1,7 @@
 //! GC: undo whatever is ours and belongs to no valid attachment.
 
 use super::Node;
-use super::ports::{Entry, Patience};
+use super::ports::{Broken, Entry, Patience};
 use super::record::{Phase, Record};
 use super::scope::Scope;
 use super::undo::{self, undo};
@@ -80,7 +80,7 @@ fn sweep_one(
     scope: &Scope,
     valid: Valid<'_>,
 ) -> Outcome<(usize, Vec<Fault>)> {
-    let _lock = node.journal.lock(container, Patience::Try)?;
+    let on_file = node.journal.lock(container, Patience::Try)?;
     let listed = match valid {
         Valid::Listed(valid) => valid.iter().any(|owner| owner.container == *container),
         Valid::Living => false,
@@ -93,26 +93,26 @@ fn sweep_one(
     let keep_broken = listed || matches!(valid, Valid::Living);
     let mut records: Vec<Record> = Vec::new();
     let mut faults = Vec::new();
-    for entry in node.journal.entries(container)? {
+    for entry in on_file.entries()? {
         match entry {
             Entry::Whole(record) if !scope.covers(&record.attachment) => {}
             Entry::Whole(record) if record.phase == Phase::Attached && is_kept(&record) => {}
             Entry::Whole(record) => records.push(*record),
             // What a lost record stood for is found by DEL, which brings the configuration; here it would only be lost.
-            Entry::Broken(_, fault) if keep_broken => faults.push(fault),
+            Entry::Broken(broken) if keep_broken => faults.push(broken.fault),
             // It may be of the other role.
-            Entry::Broken(..)
+            Entry::Broken(_)
                 if matches!(scope, Scope::StandaloneNetwork(_) | Scope::StandaloneInterface(_)) => {}
-            Entry::Broken(owner, fault) => {
+            Entry::Broken(Broken { ifname, fault, .. }) => {
                 faults.push(fault);
-                faults.extend(node.journal.set_aside(&owner).err());
+                faults.extend(on_file.set_aside(ifname.as_ref()).err());
             }
         }
     }
     let entries: Vec<_> = records.iter().map(undo::Entry::Journalled).collect();
-    let stuck = undo(node, &entries);
+    let stuck = undo(node, on_file.as_ref(), &entries);
     // What is still on record is not undone.
-    let left = if stuck.is_empty() { 0 } else { node.journal.entries(container)?.len() };
+    let left = if stuck.is_empty() { 0 } else { on_file.entries()?.len() };
     faults.extend(stuck);
     Ok((records.len().saturating_sub(left), faults))
 }

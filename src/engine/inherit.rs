@@ -40,12 +40,12 @@ pub enum Maker {
 /// # Errors
 /// All that could not be undone, the first leading.
 pub fn take_down(node: &Node<'_>, container: &ContainerId, all: Vec<Inherited>) -> Outcome<()> {
-    let _lock = node.journal.lock(container, Patience::Wait)?;
-    let entries = node.journal.entries(container)?;
+    let records = node.journal.lock(container, Patience::Wait)?;
+    let entries = records.entries()?;
     let on_record = |owner: &Owner| {
         entries.iter().any(|entry| match entry {
             Entry::Whole(record) => record.attachment.owner == *owner,
-            Entry::Broken(other, _) => other == owner,
+            Entry::Broken(broken) => broken.ifname.as_ref() == Some(&owner.ifname),
         })
     };
     let boot = node.probe.boot_id()?;
@@ -67,7 +67,7 @@ pub fn take_down(node: &Node<'_>, container: &ContainerId, all: Vec<Inherited>) 
         })
         .collect();
     let entries: Vec<_> = made_up.iter().map(undo::Entry::MadeUp).collect();
-    Fault::gather(undo(node, &entries)).map_or(Ok(()), Err)
+    Fault::gather(undo(node, records.as_ref(), &entries)).map_or(Ok(()), Err)
 }
 
 /// The steps to undo: each plugin, and where one is missing, what a native Kind would leave in its stead.

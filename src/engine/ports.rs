@@ -1,5 +1,7 @@
 //! The ports: what the verbs need of a node. `host/` implements them on a real one, `sim/` on one made of maps.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
@@ -179,12 +181,36 @@ pub trait Devices {
 pub enum Entry {
     /// A record.
     Whole(Box<Record>),
-    /// A file that is no record; its name still tells the owner.
-    Broken(Owner, Fault),
+    /// Something that is no record.
+    Broken(Broken),
 }
 
-/// Holds a lock while it lives.
-pub trait Guard {}
+/// Something in the place of records that is none.
+#[derive(Debug)]
+pub struct Broken {
+    /// The sandbox it was about.
+    pub container: ContainerId,
+    /// The interface it was about, if that can still be told: else it was about any.
+    pub ifname: Option<IfName>,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+impl Broken {
+    /// Whether it may be all that is left of the record of an attachment.
+    pub fn may_be_of(&self, owner: &Owner) -> bool {
+        self.container == owner.container && self.ifname.as_ref().is_none_or(|ifname| *ifname == owner.ifname)
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.ifname {
+            Some(ifname) => write!(f, "{}/{ifname}", self.container),
+            None => write!(f, "sandbox {}", self.container),
+        }
+    }
+}
 
 /// How long to wait for a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,35 +232,17 @@ pub enum Holder {
 
 /// Remembers what was done, across crashes and restarts.
 pub trait Journal {
-    /// Locks a container against every other Manifold on the node.
+    /// The records of a sandbox, locked against every other Manifold on the node.
     ///
     /// # Errors
-    /// [`crate::model::FaultKind::TryLater`] if somebody else has it for too long.
-    fn lock(&self, container: &ContainerId, patience: Patience) -> Outcome<Box<dyn Guard>>;
+    /// [`crate::model::FaultKind::TryLater`] if somebody else has them for too long.
+    fn lock(&self, container: &ContainerId, patience: Patience) -> Outcome<Box<dyn Records + '_>>;
 
-    /// The entries of one container, in order of writing. The caller holds its lock.
+    /// What a sandbox has on record now, in order of making, for those who only look. It may change meanwhile.
     ///
     /// # Errors
-    /// The journal could not be read. An entry that is no record is an answer.
+    /// The journal could not be read. What is no record is an answer.
     fn entries(&self, container: &ContainerId) -> Outcome<Vec<Entry>>;
-
-    /// Writes a record, atomically.
-    ///
-    /// # Errors
-    /// It is not written; an earlier one stands.
-    fn put(&self, record: &Record) -> Outcome<()>;
-
-    /// Removes a record, if there is one.
-    ///
-    /// # Errors
-    /// It still stands.
-    fn remove(&self, owner: &Owner) -> Outcome<()>;
-
-    /// Moves a broken entry out of the way, where a person can look at it.
-    ///
-    /// # Errors
-    /// It still stands.
-    fn set_aside(&self, owner: &Owner) -> Outcome<()>;
 
     /// All containers that have entries.
     ///
@@ -259,6 +267,40 @@ pub trait Journal {
     /// # Errors
     /// It still stands.
     fn release(&self, claim: &Claim, owner: &Owner) -> Outcome<()>;
+}
+
+/// The records of one sandbox. They are locked while this lives.
+pub trait Records {
+    /// All of them, in order of making.
+    ///
+    /// # Errors
+    /// They could not be read. What is no record is an answer.
+    fn entries(&self) -> Outcome<Vec<Entry>>;
+
+    /// Writes a record whole; it takes the place of one of the same interface.
+    ///
+    /// # Errors
+    /// It is not written; an earlier one stands.
+    fn put(&self, record: &Record) -> Outcome<()>;
+
+    /// Writes how far a record that was put has come ([`Record::mark`]).
+    ///
+    /// # Errors
+    /// It is not written; the record stands as it was.
+    fn mark(&self, record: &Record) -> Outcome<()>;
+
+    /// Removes the records of these interfaces, as far as there are any.
+    ///
+    /// # Errors
+    /// They still stand.
+    fn remove(&self, ifnames: &[&IfName]) -> Outcome<()>;
+
+    /// Moves what is on record of an interface, or without one all of which no interface can be told, out of the way,
+    /// where a person can look at it.
+    ///
+    /// # Errors
+    /// It still stands.
+    fn set_aside(&self, ifname: Option<&IfName>) -> Outcome<()>;
 }
 
 /// Which interface of the pod a name would clash with; kept here so that every adapter words it alike.

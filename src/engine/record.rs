@@ -1,5 +1,7 @@
 //! The record: what was planned for one attachment, written before the first effect.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::ports::NetnsId;
@@ -54,7 +56,50 @@ pub struct Record {
     pub device_info: Option<DeviceInfo>,
 }
 
+/// What becomes of a record after it was written. Each field takes the place of the record's, if it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark<'a> {
+    /// How far the attachment is.
+    pub phase: Phase,
+    /// How often undoing it failed while its pod was gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
+    /// The plan, with what its steps have learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Cow<'a, [Step]>>,
+    /// What came out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Cow<'a, CniResult>>,
+    /// What is known of the device behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_info: Option<Cow<'a, DeviceInfo>>,
+}
+
 impl Record {
+    /// How far it has come, for a record that was written when it was planned.
+    pub fn mark(&self) -> Mark<'_> {
+        let attached = self.phase == Phase::Attached;
+        let learned = attached && self.steps.iter().any(Step::learns);
+        Mark {
+            phase: self.phase,
+            failures: (self.failures > 0).then_some(self.failures),
+            steps: learned.then_some(Cow::Borrowed(self.steps.as_slice())),
+            result: self.result.as_ref().filter(|_| attached).map(Cow::Borrowed),
+            device_info: self.device_info.as_ref().filter(|_| attached).map(Cow::Borrowed),
+        }
+    }
+
+    /// Brings a record to where a mark says it is.
+    pub fn reach(&mut self, mark: Mark<'_>) {
+        self.phase = mark.phase;
+        self.failures = mark.failures.unwrap_or(self.failures);
+        if let Some(steps) = mark.steps {
+            self.steps = steps.into_owned();
+        }
+        self.result = mark.result.map(Cow::into_owned).or(self.result.take());
+        self.device_info = mark.device_info.map(Cow::into_owned).or(self.device_info.take());
+    }
+
     /// What the application is told, if the interface is a socket.
     pub fn note(&self) -> Option<&NoteStep> {
         self.steps.iter().find_map(|step| if let Step::Note(note) = step { Some(note) } else { None })

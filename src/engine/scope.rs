@@ -1,6 +1,6 @@
 //! Which attachments a verb is about.
 
-use crate::model::{Attachment, IfName, NetworkName, Owner};
+use crate::model::{Attachment, IfName, NetworkName};
 
 /// A choice among attachments.
 ///
@@ -32,12 +32,12 @@ impl Scope {
         }
     }
 
-    /// Whether an entry is meant of which only the owner is known.
-    pub(super) fn may_cover(&self, owner: &Owner) -> bool {
+    /// Whether the attachment of an interface may be meant, of which no more is known; without one, of any.
+    pub(super) fn may_cover(&self, ifname: Option<&IfName>) -> bool {
         match self {
             Self::Own | Self::Any | Self::StandaloneNetwork(_) => true,
-            Self::Interfaces(names) => names.contains(&owner.ifname),
-            Self::StandaloneInterface(name) => *name == owner.ifname,
+            Self::Interfaces(names) => ifname.is_none_or(|ifname| names.contains(ifname)),
+            Self::StandaloneInterface(name) => ifname.is_none_or(|ifname| name == ifname),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The one undo: DEL, GC, a refused step, a crash found later and a claim taken over all end here.
 
 use super::Node;
-use super::ports::{Site, Undo};
+use super::ports::{Records, Site, Undo};
 use super::record::{Phase, Record};
 use crate::model::NetnsPath;
 use crate::model::fault::{Fault, Outcome};
@@ -32,9 +32,9 @@ impl Entry<'_> {
 /// Every step is tried, whatever becomes of the others. Plugins are run first, in reverse order; then all links go in
 /// one request; then addresses are given back and files removed. A journalled record whose steps are all undone is removed; another
 /// stays, marked as being undone. Neither the pod's network namespace nor any configuration is needed.
-pub(super) fn undo(node: &Node<'_>, entries: &[Entry<'_>]) -> Vec<Fault> {
+pub(super) fn undo(node: &Node<'_>, records: &dyn Records, entries: &[Entry<'_>]) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let sites: Vec<_> = entries.iter().map(|entry| (entry, prepare(node, entry))).collect();
+    let sites: Vec<_> = entries.iter().map(|entry| (entry, prepare(node, records, entry))).collect();
     let mut clean = vec![true; entries.len()];
     for rank in [UndoRank::Plugin, UndoRank::Link, UndoRank::Files] {
         for (index, fault) in revert(node, &sites, rank) {
@@ -44,23 +44,30 @@ pub(super) fn undo(node: &Node<'_>, entries: &[Entry<'_>]) -> Vec<Fault> {
             faults.push(fault);
         }
     }
+    let mut gone = Vec::new();
     for ((entry, netns), clean) in sites.iter().zip(clean) {
         match entry {
-            Entry::Journalled(record) if clean => faults.extend(forget(node, record).err()),
-            Entry::Journalled(record) if netns.is_none() => count(node, record),
+            Entry::Journalled(record) if clean => match release(node, record) {
+                Ok(()) => gone.push(&record.attachment.owner.ifname),
+                Err(fault) => faults.push(fault),
+            },
+            Entry::Journalled(record) if netns.is_none() => count(records, record),
             Entry::Journalled(_) | Entry::MadeUp(_) => {}
         }
+    }
+    if !gone.is_empty() {
+        faults.extend(records.remove(&gone).err());
     }
     faults
 }
 
 /// Notes that the undoing has begun, so that a crash in the middle is finished by whoever comes next; finds the netns.
-fn prepare<'e>(node: &Node<'_>, entry: &'e Entry<'_>) -> Option<&'e NetnsPath> {
+fn prepare<'e>(node: &Node<'_>, records: &dyn Records, entry: &'e Entry<'_>) -> Option<&'e NetnsPath> {
     if let Entry::Journalled(record) = entry
         && record.phase == Phase::Attached
     {
         // A full disk must not keep a pod from being taken down: without this mark only a crash goes unnoticed longer.
-        drop(node.journal.put(&Record { phase: Phase::Detaching, ..(*record).clone() }));
+        drop(records.mark(&Record { phase: Phase::Detaching, ..(*record).clone() }));
     }
     node.living_netns(entry.record())
 }
@@ -109,10 +116,10 @@ fn named(site: &Site<'_>) -> String {
 }
 
 /// Notes that undoing failed although the pod is gone: see [`given_up`].
-fn count(node: &Node<'_>, record: &Record) {
+fn count(records: &dyn Records, record: &Record) {
     let failures = record.failures.saturating_add(1);
     // On a full disk it is counted next time.
-    drop(node.journal.put(&Record { phase: Phase::Detaching, failures, ..record.clone() }));
+    drop(records.mark(&Record { phase: Phase::Detaching, failures, ..record.clone() }));
 }
 
 /// Whether a record has kept a pod that is gone from being taken down for too long.
@@ -123,11 +130,7 @@ pub(super) fn given_up(record: &Record) -> bool {
     record.failures >= PATIENCE
 }
 
-/// Removes a record and its claims; the record last.
-fn forget(node: &Node<'_>, record: &Record) -> Outcome<()> {
-    let owner = &record.attachment.owner;
-    for claim in &record.claims {
-        node.journal.release(claim, owner)?;
-    }
-    node.journal.remove(owner)
+/// Gives up the claims of a record.
+fn release(node: &Node<'_>, record: &Record) -> Outcome<()> {
+    record.claims.iter().try_for_each(|claim| node.journal.release(claim, &record.attachment.owner))
 }

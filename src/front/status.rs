@@ -48,9 +48,9 @@ pub(super) fn views(machine: &Machine) -> Outcome<Vec<View>> {
 
 impl View {
     fn of(machine: &Machine, entry: &Entry) -> Self {
-        let (owner, record) = match entry {
-            Entry::Whole(record) => (&record.attachment.owner, Some(record.as_ref())),
-            Entry::Broken(owner, _) => (owner, None),
+        let record = match entry {
+            Entry::Whole(record) => Some(record.as_ref()),
+            Entry::Broken(_) => None,
         };
         let mut row = Row::entry(entry);
         let stale = |record: &Record| {
@@ -59,12 +59,12 @@ impl View {
         if record.is_some_and(stale) {
             row.state = STALE.to_owned();
         }
-        let since = machine.journal.since(owner).and_then(|since| Timestamp::try_from(since).ok());
+        let since = record.and_then(|record| machine.journal.since(&record.attachment.owner));
         Self {
             pod: record.and_then(|record| PodName::of(&record.attachment.args)),
             row,
             device: record.map(device).unwrap_or_default(),
-            since,
+            since: since.and_then(|since| Timestamp::try_from(since).ok()),
         }
     }
 

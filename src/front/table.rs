@@ -49,9 +49,9 @@ impl Row {
                 };
                 Self::of(&record.attachment, record.result.as_ref(), state)
             }
-            Entry::Broken(owner, _) => Self {
-                container: owner.container.to_string(),
-                interface: owner.ifname.to_string(),
+            Entry::Broken(broken) => Self {
+                container: broken.container.to_string(),
+                interface: broken.ifname.as_ref().map(ToString::to_string).unwrap_or_default(),
                 network: String::new(),
                 kinds: Vec::new(),
                 addresses: Vec::new(),
@@ -88,7 +88,10 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.container, self.interface)
+        match self.interface.as_str() {
+            "" => f.write_str(&self.container),
+            interface => write!(f, "{}/{interface}", self.container),
+        }
     }
 }
 

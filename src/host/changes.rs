@@ -1,6 +1,5 @@
-//! Tells when records change, by inotify(7) on the journal's directories.
+//! Tells when records change, by inotify(7) on the journal's directory.
 
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -28,7 +27,7 @@ impl Changes {
         Ok(Self { watch: Watch::new()?, records: root.join("records") })
     }
 
-    /// Forgets what has changed so far, and attends to all directories that are there now.
+    /// Forgets what has changed so far, and attends to the directory of the records, or what is there of it.
     ///
     /// # Guarantees
     /// Whatever is read after this, and changes after it was read, is told of.
@@ -43,10 +42,6 @@ impl Changes {
             if self.watch.add(top)? && self.nearest() == Some(top) {
                 break;
             }
-        }
-        // Those that are made from now on are a change of their parent.
-        for directory in fs::read_dir(&self.records).into_iter().flatten().filter_map(Result::ok) {
-            self.watch.add(&directory.path())?;
         }
         Ok(())
     }

@@ -63,6 +63,11 @@ pub enum UndoRank {
 }
 
 impl Step {
+    /// Whether applying it notes something in it.
+    pub fn learns(&self) -> bool {
+        matches!(self, Self::Lease(_) | Self::Vf(_))
+    }
+
     /// When the step is undone.
     pub fn undo_rank(&self) -> UndoRank {
         match self {

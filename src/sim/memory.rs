@@ -1,77 +1,103 @@
 //! The journal of the simulated node. Records are kept as bytes, so each is written and read as on a disk.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::rc::Rc;
-
-use super::SimNode;
-use crate::engine::ports::{Entry, Guard, Holder, Journal, Patience};
+use super::{SimNode, State};
+use crate::engine::ports::{Broken, Entry, Holder, Journal, Patience, Records};
 use crate::engine::record::Record;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{ContainerId, FaultKind, Owner};
+use crate::model::{ContainerId, FaultKind, IfName, Owner};
 use crate::plan::claim::Claim;
 
-/// A lock of the simulated node.
-struct Locked {
+/// The records of one sandbox, locked.
+struct Sheet<'a> {
     container: ContainerId,
-    locks: Rc<RefCell<BTreeSet<ContainerId>>>,
+    node: &'a SimNode,
 }
 
-impl Guard for Locked {}
-
-impl Drop for Locked {
+impl Drop for Sheet<'_> {
     fn drop(&mut self) {
-        self.locks.borrow_mut().remove(&self.container);
+        self.node.locks.borrow_mut().remove(&self.container);
     }
 }
 
+impl Sheet<'_> {
+    fn write(&self, record: &Record) -> Outcome<()> {
+        let bytes = serde_json::to_vec(record)
+            .map_err(|cause| Fault::new(FaultKind::Decode, "cannot write a record").because(cause))?;
+        self.node.operate(|state| {
+            state.world.records.insert(record.attachment.owner.clone(), bytes);
+            Ok(())
+        })
+    }
+}
+
+impl Records for Sheet<'_> {
+    fn entries(&self) -> Outcome<Vec<Entry>> {
+        Ok(entries(&self.node.state.borrow(), &self.container))
+    }
+
+    fn put(&self, record: &Record) -> Outcome<()> {
+        self.write(record)
+    }
+
+    /// Brings what is written to where the mark says it is, so that nothing is known later that no mark tells.
+    fn mark(&self, record: &Record) -> Outcome<()> {
+        let written = self.entries()?.into_iter().find_map(|entry| match entry {
+            Entry::Whole(written) if written.attachment.owner == record.attachment.owner => Some(written),
+            Entry::Whole(_) | Entry::Broken(_) => None,
+        });
+        let Some(mut written) = written else {
+            return Err(Fault::new(FaultKind::Decode, "nothing is written that could be marked"));
+        };
+        written.reach(record.mark());
+        self.write(&written)
+    }
+
+    fn remove(&self, ifnames: &[&IfName]) -> Outcome<()> {
+        self.node.operate(|state| {
+            let is_gone =
+                |owner: &Owner| owner.container == self.container && ifnames.contains(&&owner.ifname);
+            state.world.records.retain(|owner, _| !is_gone(owner));
+            Ok(())
+        })
+    }
+
+    fn set_aside(&self, ifname: Option<&IfName>) -> Outcome<()> {
+        ifname.map_or(Ok(()), |ifname| self.remove(&[ifname]))
+    }
+}
+
+fn entries(state: &State, container: &ContainerId) -> Vec<Entry> {
+    let ours = state.world.records.iter().filter(|(owner, _)| owner.container == *container);
+    let mut entries: Vec<Entry> = ours
+        .map(|(owner, bytes)| match serde_json::from_slice::<Record>(bytes) {
+            Ok(record) => Entry::Whole(Box::new(record)),
+            Err(cause) => Entry::Broken(Broken {
+                container: container.clone(),
+                ifname: Some(owner.ifname.clone()),
+                fault: Fault::new(FaultKind::Decode, "no record").because(cause),
+            }),
+        })
+        .collect();
+    entries.sort_by_key(|entry| match entry {
+        Entry::Whole(record) => record.order,
+        Entry::Broken(_) => u32::MAX,
+    });
+    entries
+}
+
 impl Journal for SimNode {
-    fn lock(&self, container: &ContainerId, _patience: Patience) -> Outcome<Box<dyn Guard>> {
+    fn lock(&self, container: &ContainerId, _patience: Patience) -> Outcome<Box<dyn Records + '_>> {
         if self.state.borrow().dead {
             return Err(super::killed());
         }
         if !self.locks.borrow_mut().insert(container.clone()) {
             return Err(Fault::new(FaultKind::TryLater, format!("{:?} is locked", container.as_str())));
         }
-        Ok(Box::new(Locked { container: container.clone(), locks: Rc::clone(&self.locks) }))
+        Ok(Box::new(Sheet { container: container.clone(), node: self }))
     }
 
     fn entries(&self, container: &ContainerId) -> Outcome<Vec<Entry>> {
-        let state = self.state.borrow();
-        let ours = state.world.records.iter().filter(|(owner, _)| owner.container == *container);
-        let mut entries: Vec<Entry> = ours
-            .map(|(owner, bytes)| match serde_json::from_slice::<Record>(bytes) {
-                Ok(record) => Entry::Whole(Box::new(record)),
-                Err(cause) => {
-                    Entry::Broken(owner.clone(), Fault::new(FaultKind::Decode, "no record").because(cause))
-                }
-            })
-            .collect();
-        entries.sort_by_key(|entry| match entry {
-            Entry::Whole(record) => record.order,
-            Entry::Broken(..) => u32::MAX,
-        });
-        Ok(entries)
-    }
-
-    fn put(&self, record: &Record) -> Outcome<()> {
-        let bytes = serde_json::to_vec(record)
-            .map_err(|cause| Fault::new(FaultKind::Decode, "cannot write a record").because(cause))?;
-        self.operate(|state| {
-            state.world.records.insert(record.attachment.owner.clone(), bytes);
-            Ok(())
-        })
-    }
-
-    fn remove(&self, owner: &Owner) -> Outcome<()> {
-        self.operate(|state| {
-            state.world.records.remove(owner);
-            Ok(())
-        })
-    }
-
-    fn set_aside(&self, owner: &Owner) -> Outcome<()> {
-        self.remove(owner)
+        Ok(entries(&self.state.borrow(), container))
     }
 
     fn containers(&self) -> Outcome<Vec<ContainerId>> {

@@ -14,7 +14,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 pub use port::SimPort;
 pub use vf::{SimVf, pristine};
@@ -34,7 +33,7 @@ use crate::plan::vpp::VppPort;
 #[derive(Debug, Default)]
 pub struct SimNode {
     state: RefCell<State>,
-    locks: Rc<RefCell<BTreeSet<ContainerId>>>,
+    locks: RefCell<BTreeSet<ContainerId>>,
 }
 
 #[derive(Debug, Default)]

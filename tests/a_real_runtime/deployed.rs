@@ -213,8 +213,8 @@ fn the_daemon_of_the_manifest_attaches_pods_of_the_node() {
 
     assert_eq!(list["plugins"][0]["type"], "manifold-shim");
     assert_eq!(result["ips"][0]["address"], "10.77.0.2/24");
-    assert!(deployed.cell.path("/var/lib/cni/manifold/records/c1/eth0.json").exists());
+    assert!(deployed.cell.path("/var/lib/cni/manifold/records/c1.json").exists());
     deployed.call("DEL", &list);
-    assert!(!deployed.cell.path("/var/lib/cni/manifold/records/c1").exists());
+    assert!(!deployed.cell.path("/var/lib/cni/manifold/records/c1.json").exists());
     assert!(!deployed.cell.path("/var/lib/cni/networks/pods/10.77.0.2").exists());
 }

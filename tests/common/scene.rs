@@ -132,11 +132,34 @@ impl Scene {
         (output.status.success(), by_name.into())
     }
 
+    /// The file of a sandbox's records.
+    pub(crate) fn records(&self, container: &str) -> PathBuf {
+        self.path(&format!("state/records/{container}.json"))
+    }
+
+    /// Changes each line of an interface's record, and leaves out those that become none.
+    pub(crate) fn alter(&self, container: &str, ifname: &str, change: impl Fn(&str) -> Option<String>) {
+        let text = fs::read_to_string(self.records(container)).expect("records");
+        let beginning = format!("{{\"ifname\":\"{ifname}\",");
+        let altered = text.lines().filter_map(|line| match line.starts_with(&beginning) {
+            true => change(line),
+            false => Some(line.to_owned()),
+        });
+        let altered: String = altered.map(|line| line + "\n").collect();
+        fs::write(self.records(container), altered).expect("records");
+    }
+
     /// The states of a record, the last first; none if there is no record.
     pub(crate) fn states(&self, container: &str, ifname: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.path(&format!("state/records/{container}/{ifname}.json")));
-        let text = text.unwrap_or_default();
-        text.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let text = fs::read_to_string(self.records(container)).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut state = serde_json::Map::new();
+        let mut states = Vec::new();
+        for line in lines.filter(|line| line["ifname"] == ifname) {
+            state.extend(line.as_object().expect("an object").clone());
+            states.insert(0, state.clone().into());
+        }
+        states
     }
 
     /// The states of a record that there is.

@@ -126,9 +126,7 @@ fn a_damaged_record_does_not_keep_a_plugin_from_its_del() {
         stage.scene.network("a.conf", &spy::network("second").to_string());
         stage.select("second");
         stage.add();
-        for name in ["eth0", "net1"] {
-            fs::write(stage.scene.path(&format!("state/records/pod-1/{name}.json")), text).unwrap();
-        }
+        fs::write(stage.scene.records("pod-1"), text).unwrap();
 
         stage.del();
 

@@ -1,9 +1,8 @@
 //! `manifold status`: what is attached on the node, once and again whenever it changes.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -30,8 +29,13 @@ impl Stage {
         String::from_utf8(self.scene.manifold(&["status"]).stdout).unwrap()
     }
 
-    fn record_file(&self, container: &str) -> std::path::PathBuf {
-        self.scene.path(&format!("state/records/{container}/eth0.json"))
+    /// Makes what was attached as eth0 so much older.
+    fn age(&self, container: &str, by: u64) {
+        self.scene.alter(container, "eth0", |line| {
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            line["since"] = json!(line["since"].as_u64().unwrap() - by);
+            Some(line.to_string())
+        });
     }
 }
 
@@ -47,8 +51,7 @@ fn a_node_is_shown_pod_by_pod_with_devices_addresses_and_ages() {
     let other = stage.scene.node.pod().unwrap();
     let first = std::mem::replace(&mut stage.pod, other);
     stage.call_for("ADD", "bbb", SHOP).result();
-    let hours_ago = SystemTime::now() - Duration::from_secs(5 * 3_600 + 60);
-    File::options().append(true).open(stage.record_file("aaa")).unwrap().set_modified(hours_ago).unwrap();
+    stage.age("aaa", 5 * 3_600 + 60);
 
     let (views, table) = (stage.status(), stage.status_table());
 
@@ -81,8 +84,7 @@ fn what_a_dead_sandbox_left_and_what_is_no_record_are_told() {
     stage.call_for("ADD", "aaa", SHOP).result();
     let other = stage.scene.node.pod().unwrap();
     drop(std::mem::replace(&mut stage.pod, other));
-    fs::create_dir(stage.scene.path("state/records/bbb")).unwrap();
-    fs::write(stage.record_file("bbb"), "no record").unwrap();
+    fs::write(stage.scene.records("bbb"), "no record").unwrap();
 
     let views = stage.status();
 

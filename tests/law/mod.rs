@@ -8,13 +8,13 @@ use manifold::engine::add::add;
 use manifold::engine::check::check;
 use manifold::engine::del::{Detach, del};
 use manifold::engine::gc::{Valid, gc};
-use manifold::engine::ports::{Entry, Guard, Hands, Holder, Journal, Patience, Site, Undo};
-use manifold::engine::record::{Phase, Record};
+use manifold::engine::ports::{Entry, Hands, Holder, Journal, Patience, Records, Site, Undo};
+use manifold::engine::record::Record;
 use manifold::engine::scope::Scope;
 use manifold::model::attachment::Routing;
 use manifold::model::fault::{Fault, Outcome};
 use manifold::model::vhost_user::PortVlans;
-use manifold::model::{Attachment, ContainerId, Device, FaultKind, Network, Owner, PluginConf, Role};
+use manifold::model::{Attachment, ContainerId, Device, FaultKind, IfName, Network, Owner, PluginConf, Role};
 use manifold::plan::claim::Claim;
 use manifold::plan::step::{Progress, Step, UndoRank};
 use manifold::sim::{Fuse, Moment, SimLink, SimNode, World};
@@ -94,28 +94,46 @@ impl Hands for Broken<'_> {
     }
 }
 
-impl Journal for Broken<'_> {
-    fn lock(&self, container: &ContainerId, patience: Patience) -> Outcome<Box<dyn Guard>> {
-        self.sim.lock(container, patience)
-    }
+/// The records of a sandbox, kept as the mutant has it.
+struct BrokenRecords<'a> {
+    sound: Box<dyn Records + 'a>,
+    mutant: Mutant,
+}
 
-    fn entries(&self, container: &ContainerId) -> Outcome<Vec<Entry>> {
-        self.sim.entries(container)
+impl Records for BrokenRecords<'_> {
+    fn entries(&self) -> Outcome<Vec<Entry>> {
+        self.sound.entries()
     }
 
     fn put(&self, record: &Record) -> Outcome<()> {
-        match (self.mutant, record.phase) {
-            (Mutant::RecordAfterEffects, Phase::Pending) => Ok(()),
-            _ => self.sim.put(record),
+        if self.mutant == Mutant::RecordAfterEffects { Ok(()) } else { self.sound.put(record) }
+    }
+
+    fn mark(&self, record: &Record) -> Outcome<()> {
+        if self.mutant == Mutant::RecordAfterEffects {
+            self.sound.put(record)
+        } else {
+            self.sound.mark(record)
         }
     }
 
-    fn remove(&self, owner: &Owner) -> Outcome<()> {
-        self.sim.remove(owner)
+    fn remove(&self, ifnames: &[&IfName]) -> Outcome<()> {
+        self.sound.remove(ifnames)
     }
 
-    fn set_aside(&self, owner: &Owner) -> Outcome<()> {
-        self.sim.set_aside(owner)
+    fn set_aside(&self, ifname: Option<&IfName>) -> Outcome<()> {
+        self.sound.set_aside(ifname)
+    }
+}
+
+impl Journal for Broken<'_> {
+    fn lock(&self, container: &ContainerId, patience: Patience) -> Outcome<Box<dyn Records + '_>> {
+        let sound = self.sim.lock(container, patience)?;
+        Ok(Box::new(BrokenRecords { sound, mutant: self.mutant }))
+    }
+
+    fn entries(&self, container: &ContainerId) -> Outcome<Vec<Entry>> {
+        Journal::entries(self.sim, container)
     }
 
     fn containers(&self) -> Outcome<Vec<ContainerId>> {

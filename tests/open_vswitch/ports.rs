@@ -207,7 +207,7 @@ fn a_port_whose_record_is_lost_is_taken_over_by_the_next_add_or_collected() {
     let other = stage.scene.node.pod().unwrap();
     let network = stage.network(&keys);
     stage.call_for("ADD", ("pod-2", &other), &network).result();
-    std::fs::remove_dir_all(stage.scene.path("state/records/pod-1")).unwrap();
+    std::fs::remove_file(stage.scene.records("pod-1")).unwrap();
     let mut conf = stage.conf(&network);
     conf["cni.dev/valid-attachments"] = json!([{"containerID": "pod-2", "ifname": "net1"}]);
     let call = Call { verb: "GC", container: "", ifname: "", netns: "" };

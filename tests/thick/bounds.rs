@@ -69,7 +69,7 @@ fn a_caller_that_goes_away_while_it_waits_is_forgotten() {
     scene::finish(served).result();
     assert!(metrics().contains("manifold_calls_total{command=\"ADD\",code=\"0\"} 1\n"), "{}", metrics());
     assert_eq!((second.interfaces(), count(&stage, "seen")), (vec!["lo".to_owned()], 1));
-    assert!(!stage.scene.path("state/records/pod-2").exists());
+    assert!(!stage.scene.records("pod-2").exists());
     stage.call("DEL", "pod-1", &first).result();
     stage.assert_empty();
 }

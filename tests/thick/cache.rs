@@ -28,7 +28,7 @@ impl Stage {
     fn attached_and_lost(&self, container: &str) -> Pod {
         let pod = self.pod();
         self.call("ADD", container, &pod).result();
-        fs::remove_dir_all(self.scene.path(&format!("state/records/{container}"))).unwrap();
+        fs::remove_file(self.scene.records(container)).unwrap();
         pod
     }
 

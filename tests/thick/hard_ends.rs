@@ -67,7 +67,7 @@ fn a_pod_that_is_gone_without_a_del_is_tidied_up() {
 
     drop(gone);
 
-    stage.await_that("the pod is tidied up", || !stage.scene.path("state/records/gone").exists());
+    stage.await_that("the pod is tidied up", || !stage.scene.records("gone").exists());
     assert_eq!(stays.interfaces(), ["eth0", "lo", "net1"]);
     // No CHECK here: the plugin of the default network compares its bridge's address, which changes with its ports.
     stage.call("DEL", "stays", &stays).result();

@@ -1,6 +1,7 @@
 //! Running pods get and lose interfaces when their annotation changes.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -336,8 +337,9 @@ fn an_interface_whose_record_was_never_written_is_attached() {
     let _daemon = cluster.stage.daemon();
     cluster.await_watches();
     cluster.call("ADD").result();
-    // So it is where a daemon is killed between making the file and writing to it.
-    fs::write(cluster.stage.scene.path("state/records/pod-1/net1.json"), "").unwrap();
+    // So it is where a daemon is killed while it writes.
+    let records = fs::File::options().append(true).open(cluster.stage.scene.records("pod-1"));
+    records.unwrap().write_all(b"{\"ifname\":\"net1\",\"format\":1,\"pha").unwrap();
 
     cluster.server.select("ns/p", "red");
 

@@ -142,9 +142,8 @@ fn an_interface_whose_record_is_lost_is_replaced_by_the_next_add_or_collected() 
 
     // A DEL whose record cannot be read finds what is its own by the tag.
     for (container, pod) in [("other-1", &others[1]), ("pod-1", &stage.pod)] {
-        let records = stage.scene.path("state/records").join(container);
-        std::fs::create_dir_all(&records).unwrap();
-        std::fs::write(records.join("net1.json"), "{").unwrap();
+        std::fs::create_dir_all(stage.scene.path("state/records")).unwrap();
+        std::fs::write(stage.scene.records(container), "{").unwrap();
         stage.call_for("DEL", (container, pod), &network).result();
     }
     stage.peer.with(|vpp| assert!(vpp.is_pristine(), "{vpp:?}"));

@@ -134,7 +134,7 @@ impl Asked {
                 let same = *owner == self.owner && network.name == self.network.name;
                 (same && selection.is_some() && record.phase == Phase::Attached).then_some(record)
             }
-            Entry::Broken(..) => None,
+            Entry::Broken(_) => None,
         }))
     }
 

@@ -87,7 +87,7 @@ fn sandboxes(machine: &Machine, watched: &Watched, pods: &[PodName]) -> Outcome<
         let entries = machine.journal.entries(&container)?;
         let of = entries.iter().find_map(|entry| match entry {
             Entry::Whole(record) => PodName::of(&record.attachment.args),
-            Entry::Broken(..) => None,
+            Entry::Broken(_) => None,
         });
         let Some(of) = of else { continue };
         for ((pod, is_static), containers) in pods.iter().zip(&is_static).zip(&mut found) {
@@ -309,7 +309,7 @@ fn records(machine: &Machine, container: &ContainerId) -> Outcome<Vec<Record>> {
     let entries = machine.journal.entries(container)?;
     let whole = entries.into_iter().filter_map(|entry| match entry {
         Entry::Whole(record) => Some(*record),
-        Entry::Broken(..) => None,
+        Entry::Broken(_) => None,
     });
     Ok(whole.collect())
 }

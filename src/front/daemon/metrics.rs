@@ -352,7 +352,7 @@ mod tests {
         fs::create_dir_all(devices.join("0000:03:00.0")).unwrap();
         fs::create_dir(&claims).unwrap();
         for claim in ["pci 0000:03:02.1", "pci 0000:03:00.0", "device x", "vlan 5 on ens1"] {
-            std::os::unix::fs::symlink("../records/pod/net1.json", claims.join(claim)).unwrap();
+            std::os::unix::fs::symlink("../records/pod.json#net1", claims.join(claim)).unwrap();
         }
 
         assert_eq!((virtual_functions(&devices), claimed(&claims, &devices)), (2, 1));

@@ -40,7 +40,7 @@ fn count(machine: &Machine) -> Outcome<Count> {
     for container in machine.journal.containers()? {
         for entry in machine.journal.entries(&container)? {
             let counter = match &entry {
-                Entry::Broken(..) => &mut count.broken,
+                Entry::Broken(_) => &mut count.broken,
                 Entry::Whole(record) if machine.node().living_netns(record).is_some() => &mut count.whole,
                 Entry::Whole(_) => &mut count.gone,
             };

@@ -1,0 +1,225 @@
+//! The file of one sandbox's records.
+
+use std::cell::{Cell, RefCell};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::libc;
+use serde::Serialize;
+
+use super::{absent_is_done, failed, lines, make_dir};
+use crate::engine::ports::{Broken, Entry, Records};
+use crate::engine::record::Record;
+use crate::host::lock;
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{ContainerId, FaultKind, IfName};
+
+/// Most bytes read of one sandbox.
+const MAX_TEXT: u64 = 16 << 20;
+
+/// The file of a sandbox's records, open and locked, and what is in it.
+pub(super) struct Sheet {
+    path: PathBuf,
+    aside: PathBuf,
+    container: ContainerId,
+    file: RefCell<File>,
+    text: RefCell<Vec<u8>>,
+    /// Whether the file was empty when it was found, and not by ourselves: then what was in it is lost.
+    lost: Cell<bool>,
+}
+
+impl Sheet {
+    /// Locks the file of a sandbox, which is made if it is not there. What cannot be read goes to the directory `aside`.
+    ///
+    /// # Errors
+    /// [`FaultKind::TryLater`] if somebody else has it for longer than `limit`.
+    pub(super) fn lock(
+        path: PathBuf,
+        aside: PathBuf,
+        container: &ContainerId,
+        limit: Duration,
+    ) -> Outcome<Self> {
+        // The file may be taken away between opening and locking it, by a holder that emptied it.
+        for _ in 0..16 {
+            let Some((file, is_new)) = open(&path)? else { continue };
+            let file = lock::exclusive(file, &path, limit)?;
+            let Some(length) = length_at(&file, &path) else { continue };
+            let mut text = Vec::new();
+            if length > 0 {
+                let read = (&file).take(MAX_TEXT).read_to_end(&mut text);
+                read.map_err(|cause| failed("read the records", &path, cause))?;
+            }
+            return Ok(Self {
+                lost: Cell::new(!is_new && text.is_empty()),
+                file: RefCell::new(file),
+                text: RefCell::new(text),
+                container: container.clone(),
+                path,
+                aside,
+            });
+        }
+        Err(Fault::new(FaultKind::TryLater, format!("cannot lock {path:?}: others come and go"))
+            .remedy("try again"))
+    }
+
+    fn append(&self, ifname: &IfName, content: &impl Serialize) -> Outcome<()> {
+        let failed = |cause| failed("write a record to", &self.path, cause);
+        let mut text = self.text.borrow_mut();
+        let mut line = lines::line(ifname, content).map_err(|cause| failed(cause.into()))?;
+        // A write may have been cut short: what it left ends here.
+        if text.last().is_some_and(|byte| *byte != b'\n') {
+            line.insert(0, b'\n');
+        }
+        let file = self.file.borrow();
+        if let Err(cause) = (&*file).write_all(&line) {
+            // What cannot be taken back is passed over when it is read.
+            if file.set_len(text.len() as u64).is_err() {
+                text.push(b' ');
+            }
+            return Err(failed(cause));
+        }
+        text.extend_from_slice(&line);
+        self.lost.set(false);
+        Ok(())
+    }
+
+    /// Leaves only these lines.
+    fn leave(&self, kept: Vec<u8>) -> Outcome<()> {
+        let failed = |cause| failed("remove a record from", &self.path, cause);
+        let mut text = self.text.borrow_mut();
+        if text.starts_with(&kept) {
+            self.file.borrow().set_len(kept.len() as u64).map_err(failed)?;
+        } else {
+            let file = self.replace(&kept).map_err(failed)?;
+            self.file.replace(file);
+        }
+        *text = kept;
+        self.lost.set(false);
+        Ok(())
+    }
+
+    /// Puts a new file in the place of ours, locked before it is there.
+    fn replace(&self, text: &[u8]) -> io::Result<File> {
+        let draft = self.draft();
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        let file = options.open(&draft)?;
+        file.set_len(0)?;
+        file.try_lock()?;
+        let placed = (&file).write_all(text).and_then(|()| fs::rename(&draft, &self.path));
+        if placed.is_err() {
+            fs::remove_file(&draft).unwrap_or_default();
+        }
+        placed.map(|()| file)
+    }
+
+    /// Where a new file is made: no sandbox has such a name.
+    fn draft(&self) -> PathBuf {
+        self.path.with_file_name(format!(".{}", self.container))
+    }
+}
+
+impl Records for Sheet {
+    fn entries(&self) -> Outcome<Vec<Entry>> {
+        if self.lost.get() {
+            let fault =
+                Fault::new(FaultKind::Decode, format!("{:?} is empty: what was in it is lost", self.path));
+            return Ok(vec![Entry::Broken(Broken {
+                container: self.container.clone(),
+                ifname: None,
+                fault,
+            })]);
+        }
+        Ok(lines::entries(&self.text.borrow(), &self.container))
+    }
+
+    fn put(&self, record: &Record) -> Outcome<()> {
+        self.append(&record.attachment.owner.ifname, record)
+    }
+
+    fn mark(&self, record: &Record) -> Outcome<()> {
+        self.append(&record.attachment.owner.ifname, &record.mark())
+    }
+
+    fn remove(&self, ifnames: &[&IfName]) -> Outcome<()> {
+        let is_meant = |ifname: Option<&IfName>| ifname.is_some_and(|ifname| ifnames.contains(&ifname));
+        let (gone, kept) = lines::parted(&self.text.borrow(), is_meant);
+        if gone.is_empty() { Ok(()) } else { self.leave(kept) }
+    }
+
+    fn set_aside(&self, ifname: Option<&IfName>) -> Outcome<()> {
+        let (meant, others) = lines::parted(&self.text.borrow(), |of| of == ifname);
+        // What was never written is nobody's loss.
+        if !meant.is_empty() {
+            make_dir(&self.aside)?;
+            let name = match ifname {
+                Some(ifname) => format!("{}.{ifname}.json", self.container),
+                None => format!("{}.json", self.container),
+            };
+            let path = self.aside.join(name);
+            write_anew(&path, &meant).map_err(|cause| failed("set a record aside in", &path, cause))?;
+        }
+        self.leave(others)
+    }
+}
+
+impl Drop for Sheet {
+    /// Takes the file away if nothing is in it. Whoever waits for it finds that out and makes it anew.
+    fn drop(&mut self) {
+        if self.text.borrow().is_empty() && !self.lost.get() {
+            // A writer may have died with its draft.
+            fs::remove_file(self.draft()).unwrap_or_default();
+            fs::remove_file(&self.path).unwrap_or_default();
+        }
+    }
+}
+
+/// All that is in a file of records now; nothing if it is not there.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path) {
+        Ok(file) => file.take(MAX_TEXT).read_to_end(&mut text)?,
+        Err(cause) => return absent_is_done(Err(cause)).map(|()| text),
+    };
+    Ok(text)
+}
+
+/// Opens a file of records and tells whether it is new; `None` if it has gone meanwhile.
+fn open(path: &Path) -> Outcome<Option<(File, bool)>> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let made = match options.create_new(true).open(path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), make_dir)?;
+            options.open(path)
+        }
+        made => made,
+    };
+    match made {
+        Ok(file) => Ok(Some((file, true))),
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {
+            match options.create_new(false).open(path) {
+                Ok(file) => Ok(Some((file, false))),
+                Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+                Err(cause) => Err(failed("open the records", path, cause)),
+            }
+        }
+        Err(cause) => Err(failed("make the records", path, cause)),
+    }
+}
+
+/// How long an open file is, if it is the one at the path now.
+fn length_at(file: &File, path: &Path) -> Option<u64> {
+    let (open, now) = (file.metadata().ok()?, fs::symlink_metadata(path).ok()?);
+    ((open.dev(), open.ino()) == (now.dev(), now.ino())).then_some(open.len())
+}
+
+fn write_anew(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    file.set_len(0)?;
+    file.write_all(text)
+}
