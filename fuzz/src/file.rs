@@ -2,21 +2,24 @@
 
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
-use manifold::engine::ports::{Devices, Networks};
+use manifold::engine::ports::{Devices, Hands, Networks, Site, Undo};
 use manifold::host::cache::ResultCache;
 use manifold::host::directory::{Directory, plugins_beside};
+use manifold::host::exec::Plugins;
+use manifold::host::hands::HostHands;
 use manifold::host::ipam::store;
 use manifold::host::kubelet::Kubelet;
 use manifold::host::peer::Sandboxes;
 use manifold::host::sysfs::Sysfs;
 use manifold::host::vf_registry::VfRegistry;
-use manifold::model::CniVersion;
-use manifold::model::pod::PodName;
-use manifold::plan::step::{AddressRange, LeaseStep};
+use manifold::model::{CniVersion, DeviceInfo};
+use manifold::plan::step::{AddressRange, DeviceInfoStep, LeaseStep, Progress, Step};
 
-use crate::{peer, stand};
+use crate::{kubelet, peer, stand};
 
 pub(crate) fn run(data: &[u8]) {
     let (Some(kind), Some(text)) = (data.first(), data.get(1..)) else { return };
@@ -26,6 +29,7 @@ pub(crate) fn run(data: &[u8]) {
         b'c' => checkpoint(root, text),
         b'd' => definitions(root, text, "n.yaml"),
         b'e' => definitions(root, text, "n.conflist"),
+        b'i' => described(root, text),
         b'l' => lease(root, text),
         b'p' => sandbox(root, text),
         b'r' => cached(root, text),
@@ -41,11 +45,8 @@ fn put(folder: &Path, name: &str, text: &[u8]) {
 
 fn checkpoint(root: &Path, text: &[u8]) {
     put(&root.join("device-plugins"), "kubelet_internal_checkpoint", text);
-    let pod = PodName { namespace: "default".into(), name: "p".into(), uid: Some("u".into()) };
-    let Ok(devices) = Kubelet::new(root).of_pod(&pod) else { return };
-    for allotment in devices.all() {
-        assert_eq!(devices.devices(&allotment.resource), allotment.devices);
-        assert!(allotment.devices.iter().all(|id| !id.as_str().contains('/')));
+    if let Ok(devices) = Kubelet::new(root).of_pod(&kubelet::pod()) {
+        kubelet::handed_out(&devices);
     }
 }
 
@@ -59,6 +60,25 @@ fn definitions(root: &Path, text: &[u8], name: &str) {
     }
     drop(Directory::first(root, CniVersion::NEWEST));
     drop(plugins_beside(root, "n"));
+}
+
+/// A device as its plugin describes it, then as an attachment's plugins find it described, and what is told of it then.
+fn described(root: &Path, text: &[u8]) {
+    put(root, "device.json", text);
+    let (file, source) = (root.join("cni/n"), root.join("device.json"));
+    let step = DeviceInfoStep { file: file.clone(), source: Some(source), device: None };
+    let (mut copy, mut told) = (Step::DeviceFile(step.clone()), Step::DeviceInfo(step));
+    let hands = HostHands::new(Rc::default(), Rc::new(Plugins::new(vec![], vec![], Duration::ZERO)), root);
+    let attachment = stand::attachment(stand::network(), Default::default(), Default::default());
+    let site = Site { attachment: &attachment, netns: None, result: None };
+    let mut progress = Progress::default();
+    hands.apply(site, &mut copy, &mut progress).unwrap();
+    hands.apply(site, &mut told, &mut progress).unwrap();
+    let found = fs::read(&file).ok().map(|found| DeviceInfo::parse(&found).unwrap());
+    assert_eq!(found.is_some(), DeviceInfo::parse(text).is_ok());
+    assert_eq!(found, progress.device_info);
+    assert!(hands.revert(&[Undo { site, step: &copy }]).iter().all(Result::is_ok));
+    assert!(!file.exists());
 }
 
 /// A store in which the text is an address's file, and the file that tells where the round is.

@@ -2,7 +2,7 @@
 //!
 //! A target is a function of bytes that panics where something is wrong: where a parser does, and where what it read does
 //! not hold what it promises. `make fuzz` has libFuzzer look for such bytes; `tests/replay.rs` feeds it those that are
-//! kept in `corpus/<target>`. Targets use nothing but the public interface of the library.
+//! kept in `corpus`. Targets use nothing but the public interface of the library.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -13,9 +13,12 @@
 
 mod annotation;
 mod config;
+pub mod corpus;
 mod document;
 mod file;
 mod http;
+mod kubeconfig;
+mod kubelet;
 mod netlink;
 mod ovsdb;
 mod peer;
@@ -26,19 +29,21 @@ mod vpp;
 /// Something to fuzz.
 #[derive(Debug)]
 pub struct Target {
-    /// Its name: of its folder in `corpus`, and in the variable `FUZZ_TARGET`.
+    /// Its name: of its file in `corpus`, and in the variable `FUZZ_TARGET`.
     pub name: &'static str,
     /// Feeds it; panics where something is wrong.
     pub run: fn(&[u8]),
 }
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "annotation", run: annotation::run },
     Target { name: "config", run: config::run },
     Target { name: "document", run: document::run },
     Target { name: "file", run: file::run },
     Target { name: "http", run: http::run },
+    Target { name: "kubeconfig", run: kubeconfig::run },
+    Target { name: "kubelet", run: kubelet::run },
     Target { name: "netlink", run: netlink::run },
     Target { name: "ovsdb", run: ovsdb::run },
     Target { name: "result", run: result::run },

@@ -2,31 +2,31 @@
 //! what once broke it.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
 
-use std::path::Path;
+use std::collections::BTreeSet;
+
+use fuzz::corpus;
 
 #[test]
 fn what_is_kept_breaks_nothing() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-
     for target in &fuzz::TARGETS {
-        let listing = std::fs::read_dir(corpus.join(target.name)).unwrap();
-        let mut files: Vec<_> = listing.map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        assert!(files.len() >= 3, "{}: its corpus is not there", target.name);
-        for file in files {
-            let data = std::fs::read(&file).unwrap();
-            let fed = std::panic::catch_unwind(|| (target.run)(&data));
-            assert!(fed.is_ok(), "{} breaks {}", file.display(), target.name);
+        let kept = corpus::kept(target.name).unwrap();
+        assert!(kept.len() >= 3, "{}: its corpus is not there", target.name);
+        for (input, number) in kept.iter().zip(1..) {
+            let fed = std::panic::catch_unwind(|| (target.run)(input));
+            assert!(fed.is_ok(), "line {number} of corpus/{} breaks it", target.name);
         }
     }
 }
 
 #[test]
-fn a_corpus_is_of_a_target() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-
-    for entry in std::fs::read_dir(corpus).unwrap() {
+fn what_is_kept_is_of_a_target_and_kept_once() {
+    for entry in std::fs::read_dir(corpus::folder()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(fuzz::target(&name).is_some(), "{name} is none of {}", fuzz::names());
+        let text = std::fs::read_to_string(corpus::folder().join(&name)).unwrap();
+        let lines: Vec<String> =
+            corpus::kept(&name).unwrap().iter().map(|input| corpus::line(input)).collect();
+        assert_eq!(lines.iter().collect::<BTreeSet<_>>().len(), lines.len(), "{name} has one twice");
+        assert!(text.lines().eq(lines), "a line of {name} has another spelling");
     }
 }
