@@ -17,6 +17,7 @@ pub mod netns;
 pub mod ovsdb;
 pub mod peer;
 pub mod probe;
+pub mod rights;
 mod sessions;
 mod socket_dir;
 mod stream;

@@ -175,17 +175,3 @@ fn a_daemon_that_is_told_to_stop_finishes_what_it_has_begun() {
         assert_eq!(pod.interfaces(), ["eth0", "lo", "net1"]);
     }
 }
-
-#[test]
-fn a_second_daemon_does_not_take_the_socket_of_the_first() {
-    let mut stage = Stage::new();
-    // What it says is that it is not alone, though the port is taken as well.
-    stage.daemon_conf["metricsPort"] = json!(9091);
-    let first = stage.daemon();
-
-    let second = stage.start();
-
-    assert!(!second.ended());
-    assert!(first.log().contains("another daemon listens"), "{}", first.log());
-    stage.call("ADD", "pod-1", &stage.pod()).result();
-}

@@ -10,6 +10,7 @@
     reason = "a test may panic, and starts programs"
 )]
 
+mod alone;
 #[path = "../common/api_server/mod.rs"]
 mod api_server;
 mod bounds;

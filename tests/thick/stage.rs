@@ -66,8 +66,13 @@ impl Stage {
 
     /// Starts a daemon.
     pub(crate) fn start(&self) -> Daemon {
+        fs::write(self.scene.path("daemon.json"), self.daemon_conf.to_string()).unwrap();
+        self.start_another()
+    }
+
+    /// Starts a daemon with the configuration that is there.
+    pub(crate) fn start_another(&self) -> Daemon {
         let config = self.scene.path("daemon.json");
-        fs::write(&config, self.daemon_conf.to_string()).unwrap();
         let log = self.scene.path("daemon.log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_manifold"));
@@ -109,11 +114,16 @@ impl Stage {
         fs::read_dir(self.scene.path("state/spool")).map_or(0, Iterator::count)
     }
 
+    /// What all daemons said.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.scene.path("daemon.log")).unwrap_or_default()
+    }
+
     /// Waits until something is so.
-    pub(crate) fn await_that(&self, what: &str, so: impl Fn() -> bool) {
+    pub(crate) fn await_that(&self, what: &str, mut so: impl FnMut() -> bool) {
         let end = Instant::now() + Duration::from_secs(60);
         while !so() {
-            let log = fs::read_to_string(self.scene.path("daemon.log")).unwrap_or_default();
+            let log = self.log();
             assert!(Instant::now() < end, "{what} does not become true; the daemon's log:\n{log}");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -140,6 +150,11 @@ impl Daemon {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
+    }
+
+    /// How it ended, if it did: well or not.
+    pub(crate) fn ending(&mut self) -> Option<bool> {
+        self.child.try_wait().unwrap().map(|status| status.success())
     }
 
     /// Waits until it ends by itself.

@@ -1,6 +1,6 @@
 //! `manifold daemon`: serves calls that come over a unix socket, with the engine that serves a process of its own.
 //!
-//! `server` takes requests, `desk` lets a bounded number of them work at a time, `call` serves one, `delegate` an
+//! `server` takes requests at the `door`, `desk` lets a bounded number of them work at a time, `call` serves one, `delegate` an
 //! attachment of a running pod; `certify` has a certificate signed; `listen` hears what the cluster tells, and `live` brings running pods to it; `keep` writes
 //! the runtime's configuration and keeps it; `tidy` keeps the node clean beside them, `metrics` counts.
 
@@ -8,6 +8,7 @@ mod call;
 mod certify;
 mod delegate;
 mod desk;
+mod door;
 mod keep;
 mod listen;
 mod live;
@@ -24,6 +25,7 @@ use tokio::runtime::Builder;
 
 use self::desk::Desk;
 use super::{log, machine};
+use crate::host::rights;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::{self, Object};
 use crate::model::settings::DaemonSettings;
@@ -39,8 +41,9 @@ const STACK: usize = 1 << 20;
 /// Serves until it is told to stop (SIGTERM, SIGINT); then finishes what it has begun.
 ///
 /// # Errors
-/// A configuration that cannot work; a socket that cannot be had.
+/// It has not the rights it needs; a configuration that cannot work; a socket that cannot be had.
 pub(super) fn run(config: &Path) -> Outcome<()> {
+    rights::suffice()?;
     let settings = DaemonSettings::read(&read(config)?)?;
     log::start(&settings.logging);
     let workers = settings.calls.map_or(WORKERS, |calls| calls.min(WORKERS));

@@ -1,11 +1,6 @@
 //! The unix socket and what is asked there: HTTP/1.1, one request for each connection as shims do it, or several.
 
 use std::convert::Infallible;
-use std::fs::{self, DirBuilder, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,17 +10,18 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 use super::call::{self, Wanted};
 use super::desk::{Desk, Ended};
+use super::door::{Door, Place};
 use super::{keep, metrics, tidy};
 use crate::model::fault::{ErrorReply, Fault, FaultKind, Outcome};
 use crate::model::settings::DaemonSettings;
-use crate::model::thick::{CNI, DELEGATE, MAX_REQUEST, SOCKET};
+use crate::model::thick::{CNI, DELEGATE, MAX_REQUEST};
 
 /// How long calls that are served may take to end when the daemon is told to stop.
 const GRACE: Duration = Duration::from_secs(25);
@@ -41,13 +37,6 @@ const HEAD: Duration = Duration::from_secs(10);
 /// The answer to a request.
 type Answer = Response<Full<Bytes>>;
 
-/// The socket, and where it was put.
-struct Door {
-    path: PathBuf,
-    listener: UnixListener,
-    inode: Option<(u64, u64)>,
-}
-
 /// All that a daemon listens to; nobody is served yet.
 pub(super) struct Ears {
     door: Door,
@@ -60,14 +49,14 @@ impl Ears {
     /// Takes what the daemon listens to, the socket last: who finds it finds the rest, and a signal stops in order.
     ///
     /// # Errors
-    /// One of them cannot be had; where another daemon listens, that is the error. Then the socket is as it was.
+    /// One of them cannot be had; where another daemon has the socket, that is the error. Then the socket is as it was.
     pub(super) async fn open(settings: &DaemonSettings) -> Outcome<Self> {
         let failed = |cause| Fault::new(FaultKind::Io, "cannot wait for signals").because(cause);
         let terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        alone(&settings.socket_dir.join(SOCKET))?;
+        let place = Place::take(&settings.socket_dir)?;
         let metrics = metrics::listen(settings.metrics).await?;
-        Ok(Self { door: Door::open(&settings.socket_dir)?, metrics, terminate, interrupt })
+        Ok(Self { door: Door::open(place)?, metrics, terminate, interrupt })
     }
 }
 
@@ -93,7 +82,7 @@ pub(super) async fn serve(desk: &Arc<Desk>, ears: Ears) {
                 }
             },
             Some(_) = callers.join_next() => {}
-            _ = look.tick() => door.mend(&desk.settings.socket_dir),
+            _ = look.tick() => door.mend(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -115,60 +104,6 @@ pub(super) async fn serve(desk: &Arc<Desk>, ears: Ears) {
     // What was answered is to reach its caller; who keeps a connection open without a word is not waited for.
     let farewell = async { while callers.join_next().await.is_some() {} };
     timeout(FAREWELL, farewell).await.unwrap_or_default();
-}
-
-/// Whether no other daemon listens there.
-fn alone(path: &Path) -> Outcome<()> {
-    match UnixStream::connect(path) {
-        Ok(_) => Err(Fault::new(FaultKind::Exists, format!("another daemon listens at {path:?}"))
-            .remedy("stop it first")),
-        Err(_) => Ok(()),
-    }
-}
-
-impl Door {
-    fn open(folder: &Path) -> Outcome<Self> {
-        let path = folder.join(SOCKET);
-        let failed = |cause: io::Error| {
-            Fault::new(FaultKind::Io, format!("cannot listen at {path:?}"))
-                .because(cause)
-                .remedy("make its directory writable, or set \"socketDir\"")
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        alone(&path)?;
-        match fs::remove_file(&path) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(failed(cause)),
-            Ok(()) | Err(_) => {}
-        }
-        let listener = UnixListener::bind(&path).map_err(failed)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(Self { inode: inode(&path), listener, path })
-    }
-
-    /// Puts the socket back where somebody replaced it or its directory.
-    fn mend(&mut self, folder: &Path) {
-        if self.inode.is_some() && inode(&self.path) == self.inode {
-            return;
-        }
-        match Self::open(folder) {
-            Ok(door) => {
-                tracing::warn!(socket = ?door.path, "the socket was gone from its place; it is there again");
-                *self = door;
-            }
-            Err(fault) => tracing::warn!("{fault}"),
-        }
-    }
-
-    /// Takes the socket away, unless it is another daemon's by now.
-    fn shut(&self) {
-        if inode(&self.path) == self.inode {
-            fs::remove_file(&self.path).unwrap_or_default();
-        }
-    }
-}
-
-fn inode(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 async fn connection(desk: Arc<Desk>, stream: TokioIo<tokio::net::UnixStream>) {

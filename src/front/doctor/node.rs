@@ -9,17 +9,21 @@ use nix::unistd::geteuid;
 
 use super::{Finding, bad, ok, warning};
 use crate::host::netlink::{Socket, link};
+use crate::host::rights;
 use crate::model::FaultKind;
 use crate::model::fault::Fault;
 use crate::plan::step::{LinkKind, MacvlanMode, VlanProtocol};
 
 /// Whether the doctor may look, and Manifold work.
 pub(super) fn rights() -> Finding {
-    if geteuid().is_root() {
-        return ok("rights", "root");
+    let missing = || {
+        let fault = Fault::new(FaultKind::Environment, format!("user {} is not root", geteuid()));
+        Err(fault.remedy("run Manifold, and this, as root on the host"))
+    };
+    match rights::suffice().and_then(|()| if geteuid().is_root() { Ok(()) } else { missing() }) {
+        Ok(()) => ok("rights", "root"),
+        Err(fault) => bad("rights", &fault),
     }
-    let fault = Fault::new(FaultKind::Environment, format!("user {} is not root", geteuid()));
-    bad("rights", &fault.remedy("run Manifold, and this, as root on the host"))
 }
 
 /// The plugins that can be run; by a daemon, which may have another root directory than the doctor.
