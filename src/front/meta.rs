@@ -126,7 +126,7 @@ pub(super) fn gc(config: &Config, valid: &[Owner], context: &Context) -> Outcome
 /// looked for before its record is, so one that is just being made is not among them.
 fn orphans(machine: &Machine, settings: &Settings, valid: &[Owner]) -> Outcome<()> {
     let (switches, state_dir) = (&settings.switches, &settings.places.state_dir);
-    let database = OvsDatabase { socket: switches.ovsdb.clone(), patience: switches.patience };
+    let database = OvsDatabase::of(switches);
     let keep = |owner: &Owner| {
         valid.iter().any(|valid| valid.container == owner.container) || machine.knows(&owner.container)
     };

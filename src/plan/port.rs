@@ -69,8 +69,14 @@ pub struct OvsDatabase {
 impl Default for OvsDatabase {
     /// Where it usually is.
     fn default() -> Self {
-        let Switches { ovsdb, patience, .. } = Switches::default();
-        Self { socket: ovsdb, patience }
+        Self::of(&Switches::default())
+    }
+}
+
+impl OvsDatabase {
+    /// That of these switches.
+    pub fn of(switches: &Switches) -> Self {
+        Self { socket: switches.ovsdb.clone(), patience: switches.patience }
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn look(configured: Option<&Switches>) -> Vec<Finding> {
 
 fn open_vswitch(switches: &Switches) -> Finding {
     const WHAT: &str = "Open vSwitch";
-    let database = OvsDatabase { socket: switches.ovsdb.clone(), patience: switches.patience };
+    let database = OvsDatabase::of(switches);
     match OpenSwitches::default().about(&database) {
         Err(fault) => unwell(WHAT, &fault),
         Ok(about) => {

@@ -30,8 +30,7 @@ impl SocketInterface {
     }
 
     pub(super) fn database(&self) -> OvsDatabase {
-        let switches = &self.ground.switches;
-        OvsDatabase { socket: switches.ovsdb.clone(), patience: switches.patience }
+        OvsDatabase::of(&self.ground.switches)
     }
 
     /// The port, and where its socket is; `None` if nobody asks for a pod.
