@@ -71,3 +71,28 @@ fn a_network_may_switch_check_off() {
 
     stage.call("CHECK").result();
 }
+
+#[test]
+fn a_plugin_that_has_no_check_fails_none_and_one_that_refuses_does() {
+    for (said, code) in [
+        (r#"{"code":999,"msg":"CNI CHECK method is not implemented"}"#, None),
+        (r#"{"code":999,"msg":"the CHECK command is unsupported"}"#, None),
+        (r#"{"code":999,"msg":"the rule is not implemented any more"}"#, Some(999)),
+        (r#"{"code":105,"msg":"check: lost"}"#, Some(105)),
+    ] {
+        let stage = spy::stage(&json!([spy::network("first")]));
+        stage.add();
+        stage.plugin(
+            spy::SPY,
+            &format!("#!/bin/sh\n[ \"$CNI_COMMAND\" != CHECK ] || {{ echo '{said}'; exit 1; }}\n"),
+        );
+
+        let answer = stage.call("CHECK");
+
+        match code {
+            None => assert!(answer.succeeded(), "{said}: {answer:?}"),
+            Some(code) => assert_eq!(answer.error().0, code, "{said}"),
+        }
+        stage.del();
+    }
+}
