@@ -127,7 +127,9 @@ fn pod_netns(node: &Node<'_>, attachment: &Attachment) -> Outcome<NetnsId> {
     };
     match node.probe.netns(path)? {
         NetnsState::There(id) => Ok(id),
-        NetnsState::Gone => Err(missing(format!("network namespace {:?} does not exist", path.as_str()))),
+        NetnsState::Gone | NetnsState::Unseen => {
+            Err(missing(format!("network namespace {:?} does not exist", path.as_str())))
+        }
         NetnsState::Own => Err(Fault::new(
             FaultKind::OwnNetns,
             format!("network namespace {:?} is the host's own", path.as_str()),

@@ -1,9 +1,9 @@
 //! Claiming what only one attachment on a node can have, before the node is surveyed: otherwise the settings of the
 //! former holder would be taken for the original ones.
 
-use super::Node;
 use super::ports::{Entry, Holder, Patience};
 use super::undo::{self, undo};
+use super::{Life, Node};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, Owner};
 use crate::plan::claim::Claim;
@@ -40,16 +40,19 @@ fn evict(node: &Node<'_>, claim: &Claim, holder: &Owner, owner: &Owner) -> Outco
         .remedy("attach the pod to that network once"));
     }
     let records = node.journal.lock(&holder.container, Patience::Try).map_err(|_| held(claim, holder))?;
-    let record = records.entries()?.into_iter().find_map(|entry| match entry {
-        Entry::Whole(record) if record.attachment.owner == *holder => Some(record),
-        Entry::Whole(_) | Entry::Broken(_) => None,
+    let entry = records.entries()?.into_iter().find(|entry| match entry {
+        Entry::Whole(record) => record.attachment.owner == *holder,
+        Entry::Broken(broken) => broken.fault.kind() != FaultKind::Decode && broken.may_be_of(holder),
     });
-    let Some(record) = record else {
+    let record = match entry {
+        Some(Entry::Whole(record)) => record,
+        Some(Entry::Broken(_)) => return Err(held(claim, holder)),
         // Nobody stands behind the claim: its record was set aside.
-        return node.journal.release(claim, holder);
+        None => return node.journal.release(claim, holder),
     };
-    if node.living_netns(&record).is_some() {
-        return Err(held(claim, holder));
+    match node.life(&record) {
+        Ok(Life::Gone) => {}
+        Ok(Life::Living(_) | Life::Unseen) | Err(_) => return Err(held(claim, holder)),
     }
     match Fault::gather(undo(node, records.as_ref(), &[undo::Entry::Journalled(&record)])) {
         None => Ok(()),

@@ -5,9 +5,9 @@ use super::ports::{Broken, Entry, Patience, Records};
 use super::record::{FORMAT, Phase, Record};
 use super::scope::Scope;
 use super::survey;
-use super::undo::{self, given_up, undo};
+use super::undo::{self, count, given_up, undo};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{Attachment, ContainerId, NetnsPath, Owner};
+use crate::model::{Attachment, ContainerId, FaultKind, NetnsPath, Owner};
 use crate::plan::step::{LinkStep, Step};
 use crate::plan::{chain, mark};
 
@@ -54,12 +54,18 @@ impl<'a> Detach<'a> {
 pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<Vec<Fault>> {
     let on_file = node.journal.lock(detach.container, Patience::Wait)?;
     let mut records = Vec::new();
-    let mut damage = Vec::new();
+    let (mut damage, mut unread) = (Vec::new(), Vec::new());
     for entry in on_file.entries()? {
         match entry {
             Entry::Whole(record) if detach.scope.covers(&record.attachment) => records.push(*record),
-            Entry::Broken(broken) if detach.scope.may_cover(broken.ifname.as_ref()) => damage.push(broken),
-            Entry::Whole(_) | Entry::Broken(_) => {}
+            Entry::Broken(broken) if !detach.scope.may_cover(broken.ifname.as_ref()) => {}
+            Entry::Broken(broken) if broken.fault.kind() == FaultKind::Decode => damage.push(broken),
+            // Whoever can read it knows more than the configuration does.
+            Entry::Broken(broken) => {
+                let what = format!("the record of {broken} is not readable");
+                unread.push(broken.fault.while_doing(what));
+            }
+            Entry::Whole(_) => {}
         }
     }
     let made_up = lost(node, detach, &records, &damage)?;
@@ -67,7 +73,13 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<Vec<Fault>> {
     let entries: Vec<_> = whole.chain(made_up.iter().map(undo::Entry::MadeUp)).collect();
     let mut faults = undo(node, on_file.as_ref(), &entries);
     faults.extend(damage.iter().filter_map(|broken| on_file.set_aside(broken.ifname.as_ref()).err()));
-    if records.iter().any(given_up) && give_up(node, on_file.as_ref(), &detach.scope, &records)? {
+    if !faults.is_empty() {
+        count_failures(on_file.as_ref(), &records)?;
+    }
+    faults.extend(unread);
+    if records.iter().any(|record| given_up(node, record))
+        && give_up(node, on_file.as_ref(), &detach.scope, &records)?
+    {
         return Ok(faults);
     }
     Fault::gather(faults).map_or(Ok(Vec::new()), Err)
@@ -101,9 +113,21 @@ fn lost(node: &Node<'_>, detach: &Detach<'_>, records: &[Record], damage: &[Brok
     }
 }
 
+/// Counts a failure for each of these records that still stands.
+fn count_failures(on_file: &dyn Records, records: &[Record]) -> Outcome<()> {
+    for entry in on_file.entries()? {
+        let Entry::Whole(left) = entry else { continue };
+        let tried = records.iter().any(|record| record.attachment.owner == left.attachment.owner);
+        if tried {
+            count(on_file, &left);
+        }
+    }
+    Ok(())
+}
+
 /// Sets aside what could not be undone for too long. Whether nothing is left that another DEL could try.
 fn give_up(node: &Node<'_>, on_file: &dyn Records, scope: &Scope, records: &[Record]) -> Outcome<bool> {
-    for record in records.iter().filter(|record| given_up(record)) {
+    for record in records.iter().filter(|record| given_up(node, record)) {
         let owner = &record.attachment.owner;
         record.claims.iter().try_for_each(|claim| node.journal.release(claim, owner))?;
         on_file.set_aside(Some(&owner.ifname))?;

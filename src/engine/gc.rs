@@ -1,12 +1,12 @@
 //! GC: undo whatever is ours and belongs to no valid attachment.
 
-use super::Node;
 use super::ports::{Broken, Entry, Patience};
 use super::record::{Phase, Record};
 use super::scope::Scope;
 use super::undo::{self, undo};
+use super::{Life, Node};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{ContainerId, FaultKind, Network, Owner};
+use crate::model::{ContainerId, FaultKind, NetnsPath, Network, Owner};
 use crate::plan::chain;
 
 /// Which sandboxes are valid.
@@ -85,10 +85,6 @@ fn sweep_one(
         Valid::Listed(valid) => valid.iter().any(|owner| owner.container == *container),
         Valid::Living => false,
     };
-    let is_kept = |record: &Record| match valid {
-        Valid::Listed(_) => listed,
-        Valid::Living => node.living_netns(record).is_some(),
-    };
     // What a lost record stood for is known to nobody; where no runtime says that its sandbox is gone, it stays.
     let keep_broken = listed || matches!(valid, Valid::Living);
     let mut records: Vec<Record> = Vec::new();
@@ -96,10 +92,17 @@ fn sweep_one(
     for entry in on_file.entries()? {
         match entry {
             Entry::Whole(record) if !scope.covers(&record.attachment) => {}
-            Entry::Whole(record) if record.phase == Phase::Attached && is_kept(&record) => {}
-            Entry::Whole(record) => records.push(*record),
+            Entry::Whole(record) => match (record.phase, is_kept(node, &record, valid, listed)) {
+                (Phase::Attached, Ok(true)) => {}
+                (Phase::Attached, Err(fault)) => faults.push(fault),
+                (Phase::Attached, Ok(false)) | (Phase::Pending | Phase::Detaching, _) => {
+                    records.push(*record)
+                }
+            },
             // What a lost record stood for is found by DEL, which brings the configuration; here it would only be lost.
-            Entry::Broken(broken) if keep_broken => faults.push(broken.fault),
+            Entry::Broken(broken) if keep_broken || broken.fault.kind() != FaultKind::Decode => {
+                faults.push(broken.fault);
+            }
             // It may be of the other role.
             Entry::Broken(_)
                 if matches!(scope, Scope::StandaloneNetwork(_) | Scope::StandaloneInterface(_)) => {}
@@ -115,4 +118,23 @@ fn sweep_one(
     let left = if stuck.is_empty() { 0 } else { on_file.entries()?.len() };
     faults.extend(stuck);
     Ok((records.len().saturating_sub(left), faults))
+}
+
+/// Whether a record's sandbox is valid. One that nobody can see from here is kept, and told of.
+fn is_kept(node: &Node<'_>, record: &Record, valid: Valid<'_>, listed: bool) -> Outcome<bool> {
+    if let Valid::Listed(_) = valid {
+        return Ok(listed);
+    }
+    match node.life(record)? {
+        Life::Living(_) => Ok(true),
+        Life::Gone => Ok(false),
+        Life::Unseen => {
+            let path = record.attachment.netns.as_ref().map(NetnsPath::as_str).unwrap_or_default();
+            Err(Fault::new(
+                FaultKind::Environment,
+                format!("the network namespace {path:?} of sandbox {} cannot be seen from here", record.attachment.owner),
+            )
+            .remedy("give the daemon's container the node's directory of namespaces; if they are gone for good, detach by hand"))
+        }
+    }
 }

@@ -19,7 +19,8 @@ mod undo;
 use ports::{Hands, Journal, NetnsId, NetnsState, Probe};
 use record::Record;
 
-use crate::model::NetnsPath;
+use crate::model::fault::Outcome;
+use crate::model::{FaultKind, NetnsPath};
 
 /// A node, as the verbs see it.
 #[derive(Clone, Copy)]
@@ -32,22 +33,55 @@ pub struct Node<'a> {
     pub journal: &'a dyn Journal,
 }
 
+/// Whether a pod's network namespace is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life<'r> {
+    /// It is, at this path.
+    Living(&'r NetnsPath),
+    /// It is not.
+    Gone,
+    /// It cannot be seen from here ([`NetnsState::Unseen`]).
+    Unseen,
+}
+
 impl Node<'_> {
-    /// The pod's network namespace, if the one a record was made for is there still.
+    /// Whether the network namespace a record was made for is there still.
     ///
     /// A path that holds another namespace, something else, or a namespace of an earlier boot counts as gone: what was
     /// made in the old one died with it.
+    ///
+    /// # Errors
+    /// It could not be looked at, which says nothing of it.
+    pub fn life<'r>(&self, record: &'r Record) -> Outcome<Life<'r>> {
+        let Some((path, id)) = record.attachment.netns.as_ref().zip(record.netns) else {
+            return Ok(Life::Gone);
+        };
+        if self.probe.boot_id().is_ok_and(|boot| boot != record.boot) {
+            return Ok(Life::Gone);
+        }
+        match self.probe.netns(path) {
+            Ok(NetnsState::There(there)) if there == id => Ok(Life::Living(path)),
+            Ok(NetnsState::There(_) | NetnsState::Gone | NetnsState::Own) => Ok(Life::Gone),
+            Ok(NetnsState::Unseen) => Ok(Life::Unseen),
+            // It is something else.
+            Err(fault) if fault.kind() == FaultKind::Environment => Ok(Life::Gone),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The pod's network namespace, if it is there for sure.
     pub fn living_netns<'r>(&self, record: &'r Record) -> Option<&'r NetnsPath> {
-        let (path, id) = record.attachment.netns.as_ref().zip(record.netns)?;
-        let same_boot = self.probe.boot_id().map_or(true, |boot| boot == record.boot);
-        (same_boot && self.netns_id(path) == Some(id)).then_some(path)
+        match self.life(record) {
+            Ok(Life::Living(path)) => Some(path),
+            Ok(Life::Gone | Life::Unseen) | Err(_) => None,
+        }
     }
 
     /// The identity of the namespace at a path, if a namespace other than our own is there.
     fn netns_id(&self, path: &NetnsPath) -> Option<NetnsId> {
         match self.probe.netns(path) {
             Ok(NetnsState::There(id)) => Some(id),
-            Ok(NetnsState::Gone | NetnsState::Own) | Err(_) => None,
+            Ok(NetnsState::Gone | NetnsState::Unseen | NetnsState::Own) | Err(_) => None,
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct NetnsId {
 pub enum NetnsState {
     /// Nothing.
     Gone,
+    /// Nothing, nor the directory it would be in: perhaps it can only not be seen from here, as from within a container.
+    Unseen,
     /// The network namespace Manifold itself runs in.
     Own,
     /// Another network namespace.

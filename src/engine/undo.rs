@@ -1,14 +1,16 @@
 //! The one undo: DEL, GC, a refused step, a crash found later and a claim taken over all end here.
 
-use super::Node;
 use super::ports::{Records, Site, Undo};
 use super::record::{Phase, Record};
-use crate::model::NetnsPath;
+use super::{Life, Node};
 use crate::model::fault::{Fault, Outcome};
+use crate::model::{Attachment, NetnsPath};
 use crate::plan::step::{Step, UndoRank};
 
-/// How many DELs of a pod that is gone may fail before its record is set aside.
+/// How many DELs may fail before a record is set aside, if its pod is gone.
 const PATIENCE: u32 = 5;
+/// The same while the pod's namespace is there: a plugin may come back, and a runtime tries every few seconds.
+const PATIENCE_WITH_A_POD: u32 = 20;
 
 /// What to do with the entry of an attachment once its steps are undone.
 pub(super) enum Entry<'a> {
@@ -34,8 +36,14 @@ impl Entry<'_> {
 /// stays, marked as being undone. Neither the pod's network namespace nor any configuration is needed.
 pub(super) fn undo(node: &Node<'_>, records: &dyn Records, entries: &[Entry<'_>]) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let sites: Vec<_> = entries.iter().map(|entry| (entry, prepare(node, records, entry))).collect();
-    let mut clean = vec![true; entries.len()];
+    let mut sites = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match prepare(node, records, entry) {
+            Ok(netns) => sites.push((entry, netns)),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    let mut clean = vec![true; sites.len()];
     for rank in [UndoRank::Plugin, UndoRank::Link, UndoRank::Files] {
         for (index, fault) in revert(node, &sites, rank) {
             if let Some(flag) = clean.get_mut(index) {
@@ -45,14 +53,11 @@ pub(super) fn undo(node: &Node<'_>, records: &dyn Records, entries: &[Entry<'_>]
         }
     }
     let mut gone = Vec::new();
-    for ((entry, netns), clean) in sites.iter().zip(clean) {
-        match entry {
-            Entry::Journalled(record) if clean => match release(node, record) {
-                Ok(()) => gone.push(&record.attachment.owner.ifname),
-                Err(fault) => faults.push(fault),
-            },
-            Entry::Journalled(record) if netns.is_none() => count(records, record),
-            Entry::Journalled(_) | Entry::MadeUp(_) => {}
+    for ((entry, _), _) in sites.iter().zip(clean).filter(|(_, clean)| *clean) {
+        let Entry::Journalled(record) = entry else { continue };
+        match release(node, record) {
+            Ok(()) => gone.push(&record.attachment.owner.ifname),
+            Err(fault) => faults.push(fault),
         }
     }
     if !gone.is_empty() {
@@ -61,15 +66,26 @@ pub(super) fn undo(node: &Node<'_>, records: &dyn Records, entries: &[Entry<'_>]
     faults
 }
 
-/// Notes that the undoing has begun, so that a crash in the middle is finished by whoever comes next; finds the netns.
-fn prepare<'e>(node: &Node<'_>, records: &dyn Records, entry: &'e Entry<'_>) -> Option<&'e NetnsPath> {
+/// Finds the netns, and notes that the undoing has begun, so that a crash in the middle is finished by whoever comes next.
+/// Where nobody can tell whether the netns is there, nothing is touched: a link in it would be taken for gone.
+fn prepare<'e>(
+    node: &Node<'_>,
+    records: &dyn Records,
+    entry: &'e Entry<'_>,
+) -> Outcome<Option<&'e NetnsPath>> {
+    let attachment = &entry.record().attachment;
+    let life = node.life(entry.record());
+    let life = life.map_err(|fault| fault.while_doing(named(attachment)))?;
     if let Entry::Journalled(record) = entry
         && record.phase == Phase::Attached
     {
         // A full disk must not keep a pod from being taken down: without this mark only a crash goes unnoticed longer.
         drop(records.mark(&Record { phase: Phase::Detaching, ..(*record).clone() }));
     }
-    node.living_netns(entry.record())
+    Ok(match life {
+        Life::Living(netns) => Some(netns),
+        Life::Gone | Life::Unseen => None,
+    })
 }
 
 /// Reverts the steps of one rank, last made first; answers with the failures and the entries they belong to.
@@ -99,7 +115,7 @@ fn revert(
 fn told(fault: Fault, undo: &Undo<'_>) -> Fault {
     let Undo { site, step } = undo;
     let what = match step {
-        Step::Exec(_) => return fault.while_doing(named(site)),
+        Step::Exec(_) => return fault.while_doing(named(site.attachment)),
         Step::Vf(_) => "its virtual function".to_owned(),
         Step::Port(_) | Step::Vpp(_) => "its port of the switch".to_owned(),
         Step::Socket(_) | Step::Note(_) => "its socket".to_owned(),
@@ -108,26 +124,28 @@ fn told(fault: Fault, undo: &Undo<'_>) -> Fault {
         Step::Cache(_) => "its cached result".to_owned(),
         Step::DeviceFile(_) | Step::DeviceInfo(_) => "what is known of its device".to_owned(),
     };
-    fault.while_doing(format!("{}: {what}", named(site)))
+    fault.while_doing(format!("{}: {what}", named(site.attachment)))
 }
 
-fn named(site: &Site<'_>) -> String {
-    format!("cannot detach {:?} ({})", site.attachment.owner.ifname.as_str(), site.attachment.label)
+fn named(attachment: &Attachment) -> String {
+    format!("cannot detach {:?} ({})", attachment.owner.ifname.as_str(), attachment.label)
 }
 
-/// Notes that undoing failed although the pod is gone: see [`given_up`].
-fn count(records: &dyn Records, record: &Record) {
+/// Notes that a DEL failed: see [`given_up`].
+pub(super) fn count(records: &dyn Records, record: &Record) {
     let failures = record.failures.saturating_add(1);
     // On a full disk it is counted next time.
     drop(records.mark(&Record { phase: Phase::Detaching, failures, ..record.clone() }));
 }
 
-/// Whether a record has kept a pod that is gone from being taken down for too long.
+/// Whether a record has kept a pod from being taken down for too long.
 ///
-/// A plugin may refuse for ever, for instance a configuration that it refused on ADD too. Then the record is set aside
-/// for a person to look at, and the DEL succeeds: a pod that can never be taken down helps nobody.
-pub(super) fn given_up(record: &Record) -> bool {
-    record.failures >= PATIENCE
+/// A plugin may refuse for ever, for instance a configuration that it refused on ADD too, or not be installed any more.
+/// Then the record is set aside for a person to look at, and the DEL succeeds: a pod that can never be taken down helps
+/// nobody. A runtime keeps the pod's namespace until then.
+pub(super) fn given_up(node: &Node<'_>, record: &Record) -> bool {
+    let patience = if node.living_netns(record).is_some() { PATIENCE_WITH_A_POD } else { PATIENCE };
+    record.failures >= patience
 }
 
 /// Gives up the claims of a record.

@@ -164,5 +164,5 @@ fn is_gone(cause: &std::io::Error) -> bool {
 }
 
 fn unreadable(path: &Path, cause: std::io::Error) -> Fault {
-    Fault::new(FaultKind::Environment, format!("cannot open network namespace {path:?}")).because(cause)
+    Fault::new(FaultKind::Io, format!("cannot open network namespace {path:?}")).because(cause)
 }

@@ -150,6 +150,70 @@ fn a_plugin_that_refuses_for_ever_does_not_keep_a_pod_that_is_gone() {
 }
 
 #[test]
+fn a_plugin_that_is_gone_for_good_does_not_keep_a_pod_whose_namespace_waits_for_the_del() {
+    let stage = spy::stage(&json!([spy::network("first")]));
+    stage.add();
+    fs::remove_file(stage.scene.path("bin").join(spy::SPY)).unwrap();
+    let (_, message, _) = stage.call("DEL").error();
+    assert!(message.contains("spy"), "{message}");
+    // Housekeeping is no DEL: it uses up nobody's patience.
+    for _ in 0..30 {
+        stage.scene.manifold(&["prune"]);
+    }
+
+    let tries = (2..50).find(|_| stage.call("DEL").succeeded());
+
+    assert!(tries.is_some_and(|n| n > 15), "the plugin may come back: {tries:?}");
+    let kept: Vec<String> = stage.scene.kept().into_keys().collect();
+    assert_eq!(kept, ["state/aside/pod-1.eth0.json"]);
+}
+
+#[test]
+fn a_record_of_a_newer_layout_is_left_to_who_can_read_it() {
+    let stage = Stage::with_everything();
+    stage.add();
+    stage.scene.alter("pod-1", "net1", |line| Some(line.replace("\"format\":1", "\"format\":2")));
+    let newer = || fs::read_to_string(stage.scene.records("pod-1")).unwrap();
+    assert!(newer().contains("\"format\":2"));
+
+    let (_, message, details) = stage.call("DEL").error();
+    stage.scene.manifold(&["prune"]);
+
+    assert!(format!("{message} {details}").contains("has format 2"), "{message} {details}");
+    assert_eq!(stage.pod.interfaces(), ["lo", "net1"], "what can be undone is undone");
+    assert!(newer().contains("\"format\":2"));
+    stage.scene.alter("pod-1", "net1", |line| Some(line.replace("\"format\":2", "\"format\":1")));
+    stage.del();
+    stage.assert_empty();
+}
+
+#[test]
+fn a_namespace_that_cannot_be_seen_from_here_is_not_taken_for_gone_by_housekeeping() {
+    let stage = Stage::with_everything();
+    stage.add();
+    let unseen = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        if let Some(netns) = line.pointer_mut("/attachment/netns") {
+            *netns = json!(stage.scene.path("nowhere/netns/pod-1"));
+        }
+        Some(line.to_string())
+    };
+    ["eth0", "net1", "lab", "tuned"].iter().for_each(|name| stage.scene.alter("pod-1", name, unseen));
+    let before = stage.scene.kept();
+
+    let pruned = stage.scene.manifold(&["prune"]);
+
+    let said = String::from_utf8_lossy(&pruned.stderr).into_owned();
+    assert!(!pruned.status.success() && said.contains("cannot be seen from here"), "{said}");
+    assert_eq!(stage.scene.kept(), before);
+    assert_eq!(stage.pod.interfaces().len(), 5);
+    // The directory is there, and the namespace is not: now it is gone.
+    fs::create_dir_all(stage.scene.path("nowhere/netns")).unwrap();
+    assert!(stage.scene.manifold(&["prune"]).status.success());
+    assert!(!stage.scene.records("pod-1").exists());
+}
+
+#[test]
 fn a_record_that_cannot_be_read_gives_its_link_back_without_configuration() {
     let stage = Stage::with_everything();
     stage.add();

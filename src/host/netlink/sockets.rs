@@ -2,6 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::fs::File;
+use std::path::Path;
 
 use super::socket::Socket;
 use crate::engine::ports::NetnsState;
@@ -63,7 +64,7 @@ impl Sockets {
     /// # Errors
     /// As [`Netns::open`].
     pub fn look(&self, path: &NetnsPath) -> Outcome<NetnsState> {
-        let Some(netns) = Netns::open(path)? else { return Ok(NetnsState::Gone) };
+        let Some(netns) = Netns::open(path)? else { return Ok(missing(path.as_path())) };
         let state = netns.state(self.home()?)?;
         self.seen.replace(Some(netns));
         Ok(state)
@@ -78,4 +79,10 @@ impl Sockets {
             }
         }
     }
+}
+
+/// What it means that nothing is at a path. A process that is gone takes its directory along.
+fn missing(path: &Path) -> NetnsState {
+    let is_seen = path.starts_with("/proc") || path.parent().is_none_or(Path::is_dir);
+    if is_seen { NetnsState::Gone } else { NetnsState::Unseen }
 }
