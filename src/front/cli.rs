@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use serde::Serialize;
 
 pub(super) use self::words::Output;
@@ -66,6 +66,8 @@ fn obey(command: &Command) -> Outcome<(String, ExitCode)> {
         Command::Prune(stores) => prune(stores),
         Command::Install(options) => install::run(options),
         Command::Daemon(options) => daemon::run(&options.config).map(|()| String::new()),
+        // As the option tells it.
+        Command::Version => Ok(Cli::command().render_version()),
     };
     text.map(|text| (text, ExitCode::SUCCESS))
 }

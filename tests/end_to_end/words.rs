@@ -27,6 +27,16 @@ fn each_command_tells_on_one_screen_what_it_takes() {
 }
 
 #[test]
+fn the_version_is_told_by_whatever_word_one_asks_for_it() {
+    let version = format!("manifold {}\n", env!("CARGO_PKG_VERSION"));
+    for word in ["--version", "-V", "-v", "version"] {
+        let told = manifold(&[word]);
+        assert!(told.status.success() && told.stderr.is_empty(), "{word}");
+        assert_eq!(text(&told.stdout), version, "{word}");
+    }
+}
+
+#[test]
 fn words_that_are_missing_are_named_with_what_may_stand_there() {
     for (words, missing) in [
         (&["attach", "--networks", "data"][..], "--netns <NAME|PATH>"),

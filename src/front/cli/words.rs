@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::engine::ports::Networks;
 use crate::front::context::Context;
@@ -35,8 +35,11 @@ Networks are selected as in the annotation k8s.v1.cni.cncf.io/networks:
 /// Gives network namespaces several interfaces. As a CNI plugin it is called by a container runtime, with CNI_COMMAND
 /// set; these commands do the same by hand.
 #[derive(Parser)]
-#[command(name = "manifold", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "manifold", version, disable_version_flag = true, max_term_width = 100, after_help = EXAMPLES)]
 pub(super) struct Cli {
+    /// Print version
+    #[arg(short = 'V', visible_short_alias = 'v', long, action = ArgAction::Version)]
+    version: Option<bool>,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -68,6 +71,8 @@ pub(super) enum Command {
     Install(install::Options),
     /// Serve the calls that manifold-shim, and the shim and controllers of Multus, pass on
     Daemon(Daemon),
+    /// Print the version of this program; as a CNI plugin it tells those of the protocol
+    Version,
 }
 
 #[derive(Args)]
