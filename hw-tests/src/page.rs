@@ -31,6 +31,7 @@ pub(crate) fn of(report: &Report) -> String {
                         div { dt { "seconds" } dd { (format!("{:.0}", report.took().as_secs_f32())) } }
                     }
                     dl.facts {
+                        div { dt { "began" } dd { (report.began.format("%Y-%m-%d %H:%M:%S UTC")) } }
                         @for (name, value) in &report.machine { div { dt { (name) } dd { (value) } } }
                     }
                 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestSuite};
 
 use crate::catalogue::Case;
@@ -36,6 +37,8 @@ pub(crate) struct Ended {
 
 /// A run.
 pub(crate) struct Report {
+    /// When it began.
+    pub(crate) began: DateTime<Utc>,
     /// What it ran on and what it held to account, by name.
     pub(crate) machine: Vec<(&'static str, String)>,
     /// What was looked for on the machine, and why it is not there.
@@ -76,7 +79,7 @@ impl Report {
 
     fn junit(&self) -> quick_junit::Report {
         let mut report = quick_junit::Report::new("hw-tests");
-        report.set_time(self.took());
+        report.set_timestamp(self.began).set_time(self.took());
         let mut areas: Vec<&str> = self.ended.iter().map(|ended| ended.area).collect();
         areas.dedup();
         for area in areas {
@@ -84,7 +87,7 @@ impl Report {
             let facts = self.machine.iter().map(|(name, value)| Property::new(*name, value.as_str()));
             suite.add_properties(facts);
             let cases = self.ended.iter().filter(|ended| ended.area == area);
-            suite.set_time(cases.clone().map(|ended| ended.took).sum());
+            suite.set_timestamp(self.began).set_time(cases.clone().map(|ended| ended.took).sum());
             suite.add_test_cases(cases.map(Ended::junit));
             report.add_test_suite(suite);
         }
@@ -158,7 +161,8 @@ mod tests {
         let failed = Verdict::Failed(Trouble::new("the link is <down>"));
         let ended = [Verdict::Passed, failed, Verdict::Skipped("no adapter".into())].map(ended);
         Report {
-            machine: vec![("kernel", "6.1".into())],
+            began: DateTime::from_timestamp(1_795_836_847, 0).unwrap(),
+            machine: vec![("kernel", "6.1".into()), ("subject", "manifold 0.1.0".into())],
             needs: vec![(Need::SriovAdapter, Some("none".into()))],
             ended: ended.into(),
         }
@@ -171,6 +175,9 @@ mod tests {
         assert!(xml.contains(r#"tests="3" disabled="1" errors="0" failures="1""#), "{xml}");
         assert!(xml.contains("<failure message=\"the link is &lt;down&gt;\"/>"), "{xml}");
         assert!(xml.contains("<skipped message=\"no adapter\"/>"), "{xml}");
+        // Of the whole, and of each area.
+        assert_eq!(xml.matches("timestamp=\"2026-11-28T03:34:07").count(), 2, "{xml}");
+        assert!(xml.contains("<property name=\"subject\" value=\"manifold 0.1.0\"/>"), "{xml}");
     }
 
     #[test]
@@ -181,6 +188,9 @@ mod tests {
             "Not all holds",
             "the link is &lt;down&gt;",
             "Skipped: no adapter",
+            "2026-11-28 03:34:07 UTC",
+            "<dt>kernel</dt><dd>6.1</dd>",
+            "<dt>subject</dt><dd>manifold 0.1.0</dd>",
             "A pod with &lt;odd&gt; &amp;",
         ] {
             assert!(page.contains(part), "{part}: {page}");

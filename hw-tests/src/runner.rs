@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use chrono::Utc;
+
 use crate::catalogue::{Case, HoldsFor, chosen};
 use crate::need::Need;
 use crate::options::{Options, Whom};
@@ -26,7 +28,7 @@ pub(crate) fn run(options: &Options) -> Outcome<ExitCode> {
     let mut machine = Machine(Vec::new());
     let mut facts = report::machine();
     facts.push(("subject", subject.version_of_program()?));
-    let mut report = Report { machine: facts, needs: Vec::new(), ended: Vec::new() };
+    let mut report = Report { began: Utc::now(), machine: facts, needs: Vec::new(), ended: Vec::new() };
     for (area, case) in chosen(options) {
         let start = Instant::now();
         let verdict = judge(case, &mut machine, (&subject, options));
