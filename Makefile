@@ -10,8 +10,9 @@ ROUNDS :=
 PODS :=
 TARGET :=
 SECONDS := 60
+IMAGE := manifold:0.1.0
 
-.PHONY: help demo demo-vhost test fuzz rig bench bench-storm bench-switch bench-rig soak release deps-demo deps-test \
+.PHONY: help demo demo-vhost test fuzz rig bench bench-storm bench-switch bench-rig soak release image deps-demo deps-test \
 	deps-fuzz
 
 help: ## prints this list
@@ -59,6 +60,9 @@ release: ## builds the static binaries into target/<host>/release
 	@.ci/stage release-shim env RUSTFLAGS="$(STATIC)" cargo build --release --locked --target $(HOST) \
 		--no-default-features --features shim --bin manifold-shim
 	@.ci/stage sizes .ci/sizes
+
+image: release ## builds the image of the daemon, with podman or docker: make image IMAGE=REGISTRY/manifold:0.1.0
+	@.ci/image "$(IMAGE)" "target/$(HOST)/release"
 
 deps-demo:
 	@.ci/deps demo

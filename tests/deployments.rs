@@ -58,7 +58,11 @@ fn lost(place: &str, written: &Value, read: &Value) -> Vec<String> {
 
 #[test]
 fn every_key_of_the_manifests_is_one_that_the_api_server_reads() {
-    let files = ["deployments/manifold-daemon.yaml", "deployments/network-attachment-definition.yaml"];
+    let files = [
+        "deployments/manifold-daemon.yaml",
+        "deployments/per-node-certificate.yaml",
+        "deployments/network-attachment-definition.yaml",
+    ];
     let mut kinds = Vec::new();
     for document in files.into_iter().flat_map(documents) {
         let kind = document["kind"].as_str().unwrap().to_owned();
@@ -75,7 +79,7 @@ fn every_key_of_the_manifests_is_one_that_the_api_server_reads() {
         kinds.push(kind);
     }
 
-    assert_eq!(kinds.len(), 6, "{kinds:?}");
+    assert_eq!(kinds.len(), 9, "{kinds:?}");
     let misspelt =
         json!({"kind": "ServiceAccount", "apiVersion": "v1", "metdata": {}, "secrets": [{"nam": "x"}]});
     let read = known::<ServiceAccount>(&misspelt);
@@ -102,8 +106,6 @@ fn the_page_asks_for_the_rights_that_the_manifest_gives() {
     let told: Value = serde_saphyr::from_str(role.split("```").next().unwrap()).unwrap();
 
     let mut given = rules(&manifest("ClusterRole"));
-    // What only a daemon does.
-    given.retain(|(resource, _)| !resource.starts_with("certificates.k8s.io/"));
     for (resource, verbs) in &mut given {
         if ["/pods", "k8s.cni.cncf.io/network-attachment-definitions"].contains(&resource.as_str()) {
             assert_eq!(verbs, &["get", "list", "watch"]);
@@ -112,6 +114,20 @@ fn the_page_asks_for_the_rights_that_the_manifest_gives() {
     }
 
     assert_eq!(rules(&told), given);
+}
+
+#[test]
+fn the_ports_of_the_manifest_are_the_one_that_metrics_are_served_at() {
+    let text = manifest("ConfigMap")["data"]["daemon.json"].as_str().unwrap().to_owned();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    let container = manifest("DaemonSet")["spec"]["template"]["spec"]["containers"][0].clone();
+
+    let port = &config["metricsPort"];
+    assert!(port.is_u64());
+    assert_eq!(&container["ports"][0]["containerPort"], port);
+    for probe in ["readinessProbe", "livenessProbe"] {
+        assert_eq!(&container[probe]["httpGet"]["port"], port);
+    }
 }
 
 /// The metrics that the daemon's sources register, as Prometheus has them without what it adds to their names.

@@ -1,5 +1,5 @@
-//! What the account may do: the rules of `deployments/manifold-daemon.yaml`, so that a request they do not allow fails the
-//! test that makes it.
+//! What the account may do: the rules of `deployments/manifold-daemon.yaml` and of
+//! `deployments/per-node-certificate.yaml`, so that a request they do not allow fails the test that makes it.
 
 use std::sync::LazyLock;
 
@@ -9,12 +9,17 @@ use serde_json::Value;
 
 use super::Asked;
 
-const MANIFEST: &str = include_str!("../../../deployments/manifold-daemon.yaml");
+const MANIFESTS: [&str; 2] = [
+    include_str!("../../../deployments/manifold-daemon.yaml"),
+    include_str!("../../../deployments/per-node-certificate.yaml"),
+];
 
 static RULES: LazyLock<Vec<PolicyRule>> = LazyLock::new(|| {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(MANIFEST).expect("YAML");
-    let role = documents.into_iter().find(|document| document["kind"] == "ClusterRole").expect("a role");
-    serde_json::from_value::<ClusterRole>(role).expect("a role").rules.expect("rules")
+    let documents = |text: &str| serde_saphyr::from_multiple::<Value>(text).expect("YAML");
+    let roles =
+        MANIFESTS.into_iter().flat_map(documents).filter(|document| document["kind"] == "ClusterRole");
+    let rules = |role| serde_json::from_value::<ClusterRole>(role).expect("a role").rules.expect("rules");
+    roles.flat_map(rules).collect()
 });
 
 /// Why a request is not allowed, in the API server's words.
