@@ -244,6 +244,7 @@ fn a_socket_of_the_switchs_on_another_file_system_is_mounted_and_unmounted() {
         let sockets = folder.parent().unwrap().join("sockets");
         std::fs::create_dir(&sockets).unwrap();
         mount(Some("tmpfs"), &sockets, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+        mount(none, &sockets, none, MsFlags::MS_SHARED, none).unwrap();
         Switch::start(folder)
     });
     let stage = Stage { more: json!({"rules": [{"serverMode": true}]}), ..stage };
@@ -257,6 +258,14 @@ fn a_socket_of_the_switchs_on_another_file_system_is_mounted_and_unmounted() {
     stage.call("CHECK", &keys).result();
     stage.del(&keys);
     assert!(!mounts().contains(socket(&made)));
+    stage.assert_empty();
+
+    // In a container whose mounts the node does not see, the pod would find an empty file.
+    let none: Option<&str> = None;
+    mount(none, &stage.scene.path("sockets"), none, MsFlags::MS_PRIVATE, none).unwrap();
+    let (_, message, details) = stage.call("ADD", &keys).error();
+    assert!(message.contains("not seen outside") && details.contains("Bidirectional"), "{message} {details}");
+    stage.del(&keys);
     stage.assert_empty();
     umount(&stage.scene.path("sockets")).unwrap();
 }

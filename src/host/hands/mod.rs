@@ -2,6 +2,7 @@
 
 mod configure;
 mod default_route;
+mod lent;
 mod link;
 mod note;
 mod port;

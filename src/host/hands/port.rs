@@ -1,20 +1,9 @@
 //! A port of Open vSwitch, and what the pod is told of it.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::libc;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
-use nix::unistd::{Gid, fchownat, linkat};
-
+use super::lent;
 use crate::engine::ports::{Site, Undo};
 use crate::host::ovsdb::OpenSwitches;
-use crate::model::fault::{Fault, Outcome};
+use crate::model::fault::Outcome;
 use crate::model::result::Interface;
 use crate::model::{CniResult, FaultKind, Owner};
 use crate::plan::port::{Endpoint, OvsDatabase, Port, PortStep, SwitchEnd};
@@ -30,7 +19,7 @@ pub(super) fn apply(
     let PortStep::Make(port) = step else { return Ok(()) };
     switches.attach(&site.attachment.owner, port)?;
     if let SwitchEnd::Listens { directory, group } = &port.end {
-        serve(&directory.join(&port.name), &port.endpoint.socket, *group)?;
+        lent::give(&directory.join(&port.name), &port.endpoint.socket, *group)?;
     }
     introduce(site, &port.endpoint, progress);
     Ok(())
@@ -103,7 +92,7 @@ fn detach(
     }
     for port in &made {
         if let SwitchEnd::Listens { .. } = port.end {
-            withdraw(&port.endpoint.socket)?;
+            lent::take_back(&port.endpoint.socket)?;
         }
         if port.create_bridge {
             switches.remove_empty_bridge(database, &port.bridge)?;
@@ -117,45 +106,5 @@ pub(super) fn holds(switches: &OpenSwitches, site: Site<'_>, step: &PortStep) ->
     match step {
         PortStep::Make(port) => switches.holds(&site.attachment.owner, port),
         PortStep::Lost(_) => Ok(()),
-    }
-}
-
-/// Lets the pod have a socket that the switch made: a second name of it, or where that cannot be, a mount of it on an
-/// empty file. Both end when the switch is restarted, for then it makes another.
-fn serve(made: &Path, wanted: &Path, group: Option<u32>) -> Outcome<()> {
-    let refused = |cause: Errno| {
-        Fault::new(FaultKind::Io, format!("cannot give the pod the switch's socket {made:?} as {wanted:?}"))
-            .because(io::Error::from(cause))
-            .remedy("let the application make the socket: \"mode\": \"server\"")
-    };
-    if let Some(group) = group {
-        fchownat(AT_FDCWD, made, None, Some(Gid::from_raw(group)), AtFlags::AT_SYMLINK_NOFOLLOW)
-            .and_then(|()| {
-                fchmodat(AT_FDCWD, made, Mode::from_bits_truncate(0o770), FchmodatFlags::NoFollowSymlink)
-            })
-            .or_else(|cause| if cause == Errno::ENOTSUP { Ok(()) } else { Err(cause) })
-            .map_err(refused)?;
-    }
-    match linkat(AT_FDCWD, made, AT_FDCWD, wanted, AtFlags::empty()) {
-        Err(Errno::EXDEV) => {}
-        done => return done.map_err(refused),
-    }
-    let file = File::options().write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(wanted);
-    file.map_err(|cause| refused(Errno::from_raw(cause.raw_os_error().unwrap_or_default())))?;
-    mount(Some(made), wanted, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(refused)
-}
-
-/// Takes such a mount and its empty file away; a second name is taken away with the socket.
-fn withdraw(socket: &Path) -> Outcome<()> {
-    let refused =
-        |cause: io::Error| Fault::new(FaultKind::Io, format!("cannot unmount {socket:?}")).because(cause);
-    match umount2(socket, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-        Ok(()) => match std::fs::symlink_metadata(socket) {
-            Ok(seen) if seen.is_file() && seen.len() == 0 => std::fs::remove_file(socket).map_err(refused),
-            Ok(_) | Err(_) => Ok(()),
-        },
-        // Not mounted, or gone.
-        Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
-        Err(cause) => Err(refused(cause.into())),
     }
 }
