@@ -23,7 +23,7 @@ use crate::model::settings::Logging;
 use crate::model::{Attachment, ContainerId, FaultKind, IfName};
 use crate::plan::step::Step;
 
-/// Runs the command line. The exit code is 0 for success, 1 for a failure, 2 for wrong words.
+/// Runs the command line. The exit code is 0 for success, 1 for a failure, 2 for wrong usage.
 pub(super) fn run() -> ExitCode {
     let cli = Cli::parse();
     match obey(&cli.command) {
@@ -94,9 +94,9 @@ fn attach_all(attach: &Attach) -> Outcome<String> {
 
 fn detach_all(detach: &Detach) -> Outcome<String> {
     let names: Vec<IfName> = detach.interface.iter().map(|name| name.parse()).collect::<Outcome<_>>()?;
-    let container = detach.target.container()?;
     let netns = detach.target.netns()?;
     let machine = detach.target.stores.machine();
+    let container = detach.target.known_container(machine.journal.containers()?)?;
     let before = rows(&machine.journal, std::slice::from_ref(&container))?;
     let scope = if names.is_empty() { Scope::Any } else { Scope::Interfaces(names) };
     let request = del::Detach { netns: netns.as_ref(), ..del::Detach::recorded(&container, scope) };
@@ -106,8 +106,8 @@ fn detach_all(detach: &Detach) -> Outcome<String> {
 }
 
 fn check_all(target: &Target) -> Outcome<String> {
-    let container = target.container()?;
     let machine = target.stores.machine();
+    let container = target.known_container(machine.journal.containers()?)?;
     check::check(&machine.node(), &container, &Scope::Any, &[])?;
     let entries = machine.journal.entries(&container)?;
     if entries.is_empty() {

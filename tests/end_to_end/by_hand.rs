@@ -87,6 +87,32 @@ fn the_page_has_the_keys_that_programs_are_given() {
 }
 
 #[test]
+fn the_beginning_of_an_id_stands_for_the_one_sandbox_that_has_it() {
+    let (stage, networks) = stage();
+    let netns = stage.pod.path().as_str();
+    let other = stage.scene.node.pod().unwrap();
+    for (container, netns) in [("3fa94c0e71d25ab0", netns), ("3fa94c0e71d25ab1", other.path().as_str())] {
+        let made = words("attach --networks data --container-id", &networks, netns);
+        let made = [&made[..3], &["--container-id", container], &made[4..]].concat();
+        assert!(told(&stage.scene.manifold(&made)).0);
+    }
+
+    for verb in ["check", "detach"] {
+        let (ok, _, errors) = told(&stage.scene.manifold(&[verb, "--container-id", "3fa94c0e71d25"]));
+        assert!(!ok && errors.contains("the beginning of several sandboxes"), "{errors}");
+        assert!(errors.contains("3fa94c0e71d25ab0, 3fa94c0e71d25ab1"), "{errors}");
+    }
+    assert!(told(&stage.scene.manifold(&["detach", "--container-id", "3fa94c0e71d25ab1"])).0);
+    let (ok, text, errors) = told(&stage.scene.manifold(&["check", "--container-id", "3fa94c0e71d25"]));
+    assert!(ok && text.contains("3fa94c0e71d25ab0"), "{text}{errors}");
+    let (ok, text, errors) = told(&stage.scene.manifold(&["detach", "--container-id", "3fa94"]));
+    assert!(ok && text.contains("detached"), "{text}{errors}");
+    let (ok, text, _) = told(&stage.scene.manifold(&["detach", "--container-id", "3fa94"]));
+    assert!(ok && text == "nothing to detach\n", "{text}");
+    stage.assert_empty();
+}
+
+#[test]
 fn explain_shows_the_plan_and_touches_nothing() {
     let (stage, networks) = stage();
     let netns = stage.pod.path().as_str();

@@ -58,9 +58,19 @@ fn another_plugin_that_comes_first_is_told() {
     let other = json!({"cniVersion": "1.0.0", "name": "other", "plugins": [{"type": "bridge"}]});
     let (ok, found) = stage.scene.examined("05-other.conflist", &other);
 
-    assert!(ok, "{found}");
-    assert_eq!(found["configuration"]["health"], "warning");
+    assert!(!ok, "{found}");
+    assert_eq!(found["configuration"]["health"], "bad");
     assert!(found["configuration"]["found"].as_str().unwrap().contains("05-other.conflist"), "{found}");
+    assert!(
+        found["configuration"]["remedy"].as_str().unwrap().contains("comes before it, such as"),
+        "{found}"
+    );
+
+    fs::remove_file(stage.scene.path("net.d/10-manifold.conf")).unwrap();
+    let (ok, found) = stage.scene.examined("05-other.conflist", &other);
+
+    assert!(!ok, "{found}");
+    assert!(found["configuration"]["remedy"].as_str().unwrap().contains("manifold install"), "{found}");
 }
 
 #[test]

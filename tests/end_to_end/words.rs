@@ -15,7 +15,7 @@ fn each_command_tells_on_one_screen_what_it_takes() {
     let overview = text(&manifold(&["--help"]).stdout);
     let commands = overview.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| !line.is_empty());
     let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
-    assert!(overview.contains("Exit codes: 0 done, 1 failed, 2 wrong words."), "{overview}");
+    assert!(overview.contains("Exit codes: 0 done, 1 failed, 2 wrong usage."), "{overview}");
 
     assert!(commands.len() > 9, "{overview}");
     for command in commands.into_iter().filter(|command| *command != "help") {

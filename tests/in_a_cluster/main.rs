@@ -24,7 +24,7 @@ mod scene;
 
 use std::time::Duration;
 
-use api_server::{ApiServer, Mishap};
+use api_server::{ApiServer, Mishap, TOKEN};
 use common::Pod;
 use http::Method;
 use scene::{Answer, Call, Scene};
@@ -61,11 +61,16 @@ impl Stage {
     }
 
     fn call_as(&self, verb: &str, uid: &str) -> Answer {
+        self.call_in(verb, uid, &[])
+    }
+
+    /// The same, with variables of the environment.
+    fn call_in(&self, verb: &str, uid: &str, variables: &[(&str, &str)]) -> Answer {
         let netns = self.pod.path().as_str();
         let call = Call { verb, container: "pod-1", ifname: "eth0", netns };
         let mut command = self.scene.command(env!("CARGO_BIN_EXE_manifold"), &call);
         let args = format!("K8S_POD_UID={uid};IgnoreUnknown=1;K8S_POD_NAME=p;K8S_POD_NAMESPACE=ns");
-        command.env("CNI_ARGS", args);
+        command.env("CNI_ARGS", args).envs(variables.iter().copied());
         scene::finish(scene::start(command, self.conf.to_string().as_bytes()))
     }
 
@@ -249,6 +254,29 @@ fn a_definition_without_a_configuration_is_a_file_on_the_node() {
 
     assert_eq!(stage.status()[1]["name"], "ns/filed");
     assert_eq!(stage.status()[1]["ips"][0], "10.77.5.2");
+}
+
+#[test]
+fn on_a_node_without_authorities_one_is_needed_unless_none_is_asked_for() {
+    let mut stage = Stage::selecting("red");
+    let bare = [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")];
+    let mut cluster = json!({"server": stage.server.url()});
+    let user = json!({"token": TOKEN});
+    stage.conf["kubeconfig"] = json!(stage.server.kubeconfig_with(&cluster, &user));
+
+    let (_, message, remedy) = stage.call_in("ADD", "u", &bare).error();
+    assert!(
+        message.ends_with("no certificate authorities are found on this node (/etc/ssl/certs)"),
+        "{message}"
+    );
+    assert!(remedy.contains("name the API server's authority in"), "{remedy}");
+    stage.assert_empty();
+
+    cluster["insecure-skip-tls-verify"] = json!(true);
+    stage.conf["kubeconfig"] = json!(stage.server.kubeconfig_with(&cluster, &user));
+    stage.call_in("ADD", "u", &bare).result();
+    stage.call_in("DEL", "u", &bare).result();
+    stage.assert_empty();
 }
 
 #[test]

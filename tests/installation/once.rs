@@ -151,6 +151,44 @@ fn without_a_primary_nothing_is_written_and_files_of_ours_are_none() {
 }
 
 #[test]
+fn an_earlier_file_of_its_own_name_goes_and_any_other_is_told() {
+    let mut node = Node::new();
+    node.primary(&calico());
+    node.install(&[]).unwrap();
+    node.conf["cniConfigName"] = json!("00-multus.conf");
+
+    node.install(&["--type", "multus-shim"]).unwrap();
+    assert_eq!(node.names(), ["00-multus.conf", "10-calico.conflist"]);
+
+    for (kind, remedy) in
+        [("manifold", "remove it; or set"), ("multus", "remove it; or set"), ("x", "remedy: set")]
+    {
+        node.write(
+            "00-early.conf",
+            &json!({"cniVersion": "1.0.0", "name": "early", "type": kind}).to_string(),
+        );
+        fs::remove_file(node.file("00-multus.conf")).unwrap();
+        node.conf["multusMasterCNI"] = json!("10-calico.conflist");
+        let error = node.install(&["--type", "multus-shim"]).unwrap_err();
+        assert!(error.contains("00-early.conf") && error.contains(remedy), "{error}");
+        assert_eq!(node.names(), ["00-early.conf", "00-multus.conf", "10-calico.conflist"]);
+    }
+}
+
+#[test]
+fn a_kubeconfig_that_is_not_there_is_told() {
+    let mut node = Node::new();
+    node.primary(&calico());
+    node.conf["kubeconfig"] = json!(node.path("kubeconfig"));
+
+    let said = node.install(&["--type", "manifold"]).unwrap();
+    assert!(said.contains("kubeconfig\" is not there") && said.contains("wrote"), "{said}");
+
+    fs::write(node.path("kubeconfig"), "").unwrap();
+    assert!(!node.install(&["--type", "manifold"]).unwrap().contains("is not there"));
+}
+
+#[test]
 fn a_primary_can_be_named_and_must_not_be_ours() {
     let mut node = Node::new();
     node.primary(&calico());

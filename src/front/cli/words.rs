@@ -26,7 +26,7 @@ Try:
   manifold attach --netns pod1 --networks storage      the network \"storage\" of /etc/cni/multus/net.d
   manifold detach --netns pod1
 
-Exit codes: 0 done, 1 failed, 2 wrong words.";
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
 const SELECTIONS: &str = "\
 Networks are selected as in the annotation k8s.v1.cni.cncf.io/networks:
   --networks storage,lab@lab0                          two networks, the second as interface lab0
@@ -157,7 +157,8 @@ pub(super) struct Target {
     /// The network namespace: a path, or the name of one made by "ip netns add"
     #[arg(long, value_name = "NAME|PATH")]
     pub(super) netns: Option<String>,
-    /// The sandbox's id; taken from the name of the network namespace if absent
+    /// The sandbox's id; taken from the name of the network namespace if absent. Of one that is attached, detach and
+    /// check take the beginning as well, as status shows it
     #[arg(long, value_name = "ID")]
     pub(super) container_id: Option<String>,
     #[command(flatten)]
@@ -277,6 +278,31 @@ impl Target {
                 .remedy("name one with --netns or --container-id")
         };
         name.ok_or_else(missing)?.parse()
+    }
+
+    /// The sandbox, among those that something is attached to; an id that is given may be the beginning of one's. An id
+    /// that none has stands for itself.
+    ///
+    /// # Errors
+    /// Several begin so.
+    pub(super) fn known_container(&self, known: Vec<ContainerId>) -> Outcome<ContainerId> {
+        let given = self.container()?;
+        if self.container_id.is_none() || known.contains(&given) {
+            return Ok(given);
+        }
+        let begun: Vec<ContainerId> =
+            known.into_iter().filter(|id| id.as_str().starts_with(given.as_str())).collect();
+        match begun.as_slice() {
+            [] => Ok(given),
+            [one] => Ok(one.clone()),
+            several => {
+                let names: Vec<&str> = several.iter().map(ContainerId::as_str).collect();
+                let what = format!("{:?} is the beginning of several sandboxes", given.as_str());
+                Err(Fault::new(FaultKind::Environment, what)
+                    .because(names.join(", "))
+                    .remedy("give more of the id"))
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Finding, daemon, ok, refused, warning};
+use super::{Finding, bad, daemon, ok, refused};
 use crate::front::context::Context;
 use crate::front::serve;
 use crate::host::conf_dir;
@@ -14,7 +14,7 @@ use crate::model::fault::{ErrorReply, Fault, Outcome};
 use crate::model::settings::{Places, Program, Settings, Switches};
 use crate::model::thick::{SOCKET, SOCKET_DIR};
 use crate::model::{FaultKind, Object};
-use crate::plan::runtime_conf::first_plugin;
+use crate::plan::runtime_conf::{first_plugin, program};
 
 /// A configuration, as its plugin gets it.
 pub(super) struct Conf {
@@ -114,12 +114,23 @@ impl Conf {
             Part::Own(_) | Part::Shim(..) => {
                 ok("configuration", format!("the runtime takes {path:?}, type {kind:?}"))
             }
-            Part::Foreign => warning(
-                "configuration",
-                format!("the runtime takes {path:?}, which is of type {kind:?}"),
-                "give Manifold's file a name that comes before it, such as 00-manifold.conf",
-            ),
+            Part::Foreign => {
+                let remedy = if self.is_one_of_ours_later() {
+                    "give Manifold's file a name that comes before it, such as 00-manifold.conf"
+                } else {
+                    "\"manifold install\" writes a configuration that comes before it, docs/operating.md tells how"
+                };
+                let found =
+                    format!("the runtime takes {path:?}, which is of type {kind:?}: Manifold is not called");
+                bad("configuration", &Fault::new(FaultKind::Config, found).remedy(remedy))
+            }
         }
+    }
+
+    /// Whether a file that the runtime does not take would have it call Manifold.
+    fn is_one_of_ours_later(&self) -> bool {
+        let files = self.path.parent().and_then(|dir| conf_dir::files(dir).ok()).unwrap_or_default();
+        files.iter().any(|file| conf_dir::read(file).is_ok_and(|text| program(&text).is_some()))
     }
 
     /// What STATUS would answer the runtime: networks, plugins, masters and the API server, as far as every pod needs
@@ -136,7 +147,7 @@ impl Conf {
             (Ok(()), Part::Own(_) | Part::Foreign) => served(variables, &object),
         };
         Some(match asked {
-            Ok(()) => ok("STATUS", "pods can be given their networks"),
+            Ok(()) => ok("STATUS", "the default network and its plugins are there"),
             Err(reply) => refused("STATUS", reply),
         })
     }

@@ -8,7 +8,7 @@ use crate::front::readiness;
 use crate::host::conf_dir;
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::settings::{Installation, Source};
+use crate::model::settings::{FILE, Installation, Source};
 use crate::plan::runtime_conf::{self, Primary};
 
 /// The mode of the file: it may hold what is nobody else's business.
@@ -63,6 +63,11 @@ struct Wanted {
     text: Vec<u8>,
     of: String,
     beside: Option<PathBuf>,
+}
+
+/// Whether a file has the name that is written unless told otherwise, in either form.
+fn has_own_name(path: &Path) -> bool {
+    path.file_stem().is_some_and(|stem| Path::new(FILE).file_stem() == Some(stem))
 }
 
 impl Keeper {
@@ -174,7 +179,8 @@ impl Keeper {
         }
     }
 
-    /// Removes what would stand in the file's way: the same configuration of ours in the other form. Another's is told.
+    /// Removes what would stand in the file's way: the same configuration of ours in the other form, and the one of the
+    /// name that it has where none is given. Any other is told, after the file was written: it may be somebody's own.
     fn clear_the_way(&self) -> Outcome<()> {
         let path = self.path();
         let other = path.with_extension(if self.installation.file.ends_with(".conflist") {
@@ -186,14 +192,22 @@ impl Keeper {
             conf_dir::remove(&other)?;
         }
         let files = conf_dir::files(&self.installation.conf_dir).unwrap_or_default();
-        match files.into_iter().next().filter(|first| *first < path) {
-            None => Ok(()),
-            Some(first) => Err(Fault::new(
-                FaultKind::Config,
-                format!("the runtime takes {first:?}, which comes before {path:?}"),
-            )
-            .remedy("set \"cniConfigName\" to a name that comes before it")),
+        for first in files.into_iter().filter(|first| *first < path) {
+            let program = conf_dir::read(&first).ok().and_then(|text| runtime_conf::program(&text));
+            let remedy = match program {
+                Some(program) if has_own_name(&first) && !program.is_peers() => {
+                    conf_dir::remove(&first)?;
+                    continue;
+                }
+                Some(_) => {
+                    "it has the runtime call Manifold, or Multus: remove it; or set \"cniConfigName\" to a name that comes before it"
+                }
+                None => "set \"cniConfigName\" to a name that comes before it",
+            };
+            let what = format!("the runtime takes {first:?}, which comes before {path:?}");
+            return Err(Fault::new(FaultKind::Config, what).remedy(remedy));
         }
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -16,6 +16,7 @@ pub(super) use self::keeper::{Done, Keeper, Why};
 use super::daemon;
 use crate::host::watch::{self, Watch};
 use crate::model::fault::Outcome;
+use crate::model::object;
 use crate::model::settings::{Installation, NodeCertificate};
 use crate::model::thick::{SOCKET, SOCKET_DIR};
 
@@ -65,6 +66,12 @@ pub(super) fn run(options: &Options) -> Outcome<String> {
     Ok(told(&keeper, &done))
 }
 
+/// The kubeconfig that calls are served with.
+fn kubeconfig(installation: &Installation) -> Option<PathBuf> {
+    let file: PathBuf = object::decode(installation.template.find("kubeconfig")?, "\"kubeconfig\"").ok()?;
+    Some(file).filter(|file| !file.as_os_str().is_empty())
+}
+
 /// What was done, in words.
 fn told(keeper: &Keeper, done: &Done) -> String {
     let mut text = String::new();
@@ -78,6 +85,10 @@ fn told(keeper: &Keeper, done: &Done) -> String {
     }
     .unwrap_or_default();
     let installation = keeper.installation();
+    if let Some(file) = kubeconfig(installation).filter(|file| !file.exists()) {
+        writeln!(text, "\"kubeconfig\" {file:?} is not there: pods get no networks until it is")
+            .unwrap_or_default();
+    }
     let socket = installation.socket_dir.as_deref().unwrap_or(Path::new(SOCKET_DIR)).join(SOCKET);
     if installation.program.is_shim() && UnixStream::connect(&socket).is_err() {
         writeln!(text, "no daemon listens at {socket:?} yet: pods wait until \"manifold daemon\" runs")

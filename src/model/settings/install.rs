@@ -18,7 +18,7 @@ pub const CONF_DIR: &str = "/etc/cni/net.d";
 /// The word of `multusConfigFile` for a configuration that is made, not copied.
 const AUTO: &str = "auto";
 /// The file that is written, unless told otherwise: it comes before any that begins with a higher number.
-const FILE: &str = "00-manifold.conflist";
+pub const FILE: &str = "00-manifold.conflist";
 
 /// What to write, from what, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 pub use certificate::NodeCertificate;
 pub use daemon::DaemonSettings;
-pub use install::{CONF_DIR, Installation, Name, Program, Source};
+pub use install::{CONF_DIR, FILE, Installation, Name, Program, Source};
 pub use logging::{Format, Level, LogFile, Logging};
 use path::given;
 pub use places::{
