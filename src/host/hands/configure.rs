@@ -89,7 +89,7 @@ impl Configuring<'_> {
         }
     }
 
-    /// Everything in one datagram: the kernel takes the requests in order. Addresses come before "up", which announces
+    /// Everything at once: the kernel takes the requests in order. Addresses come before "up", which announces
     /// them; routes after, for their gateways must be reachable.
     fn requests(&self, seen: &Seen) -> (Vec<Request>, Vec<Subject>) {
         let index = seen.index;

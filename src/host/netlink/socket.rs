@@ -17,6 +17,9 @@ use crate::model::fault::{Fault, Outcome};
 const LIMIT: Duration = Duration::from_secs(30);
 /// Room for one datagram; the kernel never sends more than 32 KiB at once to a reader that offers that much.
 const ROOM: usize = 32 * 1024;
+/// Most requests in one datagram. The kernel queues every acknowledgement before the first is read, and the queue has
+/// room for some 250 (`net.core.rmem_default`).
+const BATCH: usize = 64;
 /// How often a list is asked for that changes while it is read.
 const TRIES: usize = 16;
 
@@ -147,17 +150,23 @@ impl Socket {
         Err(failed().because(format!("it changed {TRIES} times while it was read")).remedy("try again"))
     }
 
-    /// Sends all requests in one datagram and waits for every answer.
+    /// Sends all requests, in order and in as few datagrams as there is room for their answers, and waits for every
+    /// answer.
     ///
-    /// A batch is not a transaction: the kernel takes every request, whatever became of those before it.
+    /// They are not a transaction: the kernel takes every request, whatever became of those before it.
     ///
     /// # Errors
     /// The socket failed. Refusals are answers.
     pub fn ask_all(&mut self, requests: Vec<Request>) -> Outcome<Vec<Answer>> {
-        if requests.is_empty() {
-            // The kernel refuses an empty datagram.
-            return Ok(Vec::new());
+        let mut answers = Vec::with_capacity(requests.len());
+        for batch in requests.chunks(BATCH) {
+            answers.extend(self.ask_at_once(batch)?);
         }
+        Ok(answers)
+    }
+
+    /// Sends requests in one datagram and waits for every answer.
+    fn ask_at_once(&mut self, requests: &[Request]) -> Outcome<impl Iterator<Item = Answer> + use<>> {
         let first = self.sequence.wrapping_add(1);
         let mut open = Vec::with_capacity(requests.len());
         let mut wire = Vec::new();
@@ -170,7 +179,7 @@ impl Socket {
         while open.iter().any(|pending| !pending.is_done()) {
             self.receive(|message| deliver(&mut open, message.sequence.wrapping_sub(first), message))?;
         }
-        Ok(open.into_iter().map(Pending::answer).collect())
+        Ok(open.into_iter().map(Pending::answer))
     }
 
     /// Asks for one object that may be of any length.
