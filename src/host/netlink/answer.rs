@@ -55,10 +55,8 @@ fn cut_off() -> Fault {
 pub(super) enum Said {
     /// An object.
     Object(Told),
-    /// An acknowledgement, or a refusal.
+    /// An acknowledgement or the end of a list, or a refusal.
     Ended(Option<Refusal>),
-    /// The end of a list.
-    Done,
     /// Nothing that anybody asked for.
     Nothing,
 }
@@ -67,7 +65,7 @@ impl Said {
     pub(super) fn by(message: Message<'_>) -> Self {
         match i32::from(message.kind) {
             libc::NLMSG_ERROR => Self::Ended(message.refusal()),
-            libc::NLMSG_DONE => Self::Done,
+            libc::NLMSG_DONE => Self::Ended(message.broken_off()),
             libc::NLMSG_NOOP | libc::NLMSG_OVERRUN => Self::Nothing,
             _ => Self::Object(Told { kind: message.kind, body: message.body.to_vec() }),
         }
@@ -109,8 +107,40 @@ impl Pending {
                     self.answer = Err(refusal);
                 }
             }
-            Said::Done => self.done = true,
             Said::Nothing => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel sends of a list: one link, and the end with this code and words.
+    fn list(code: i32, words: &[u8]) -> Vec<u8> {
+        let mut end = code.to_ne_bytes().to_vec();
+        if !words.is_empty() {
+            end.extend(u16::try_from(4 + words.len()).unwrap().to_ne_bytes());
+            end.extend(1_u16.to_ne_bytes());
+            end.extend(words);
+        }
+        let done = u16::try_from(libc::NLMSG_DONE).unwrap();
+        let mut datagram = Vec::new();
+        Message { kind: libc::RTM_NEWLINK, flags: 2, sequence: 1, body: &[0; 16] }.append_to(&mut datagram);
+        Message { kind: done, flags: 2, sequence: 1, body: &end }.append_to(&mut datagram);
+        datagram
+    }
+
+    #[test]
+    fn a_list_that_the_kernel_broke_off_is_refused() {
+        let refusal = whole(&list(-libc::ENOMEM, b"no room\0")).unwrap().unwrap_err();
+
+        assert_eq!(refusal, Refusal { errno: libc::ENOMEM, words: Some("no room".to_owned()) });
+        assert_eq!(whole(&list(-libc::ENOMEM, b"")).unwrap().unwrap_err().words, None);
+    }
+
+    #[test]
+    fn a_list_that_ends_is_whole() {
+        assert_eq!(whole(&list(0, b"")).unwrap().unwrap().len(), 1);
     }
 }

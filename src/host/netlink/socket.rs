@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::libc;
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -134,7 +135,7 @@ impl Socket {
     ///
     /// # Guarantees
     /// The list is whole: one that the kernel marks as having changed while it was sent (`NLM_F_DUMP_INTR`) is asked
-    /// for again.
+    /// for again, and one that it broke off is none. Of a link that is not there (`ENODEV`) there is nothing.
     ///
     /// # Errors
     /// The socket failed, or the kernel refused, or the list kept changing.
@@ -142,9 +143,11 @@ impl Socket {
         let failed = || Fault::new(FaultKind::Kernel, format!("cannot list {what}"));
         for _ in 0..TRIES {
             self.torn = false;
-            let answer = self.ask(request.clone())?.map_err(|refusal| failed().because(refusal))?;
-            if !self.torn {
-                return Ok(answer);
+            match self.ask(request.clone())? {
+                Err(refusal) if refusal.errno == libc::ENODEV => return Ok(Vec::new()),
+                Err(refusal) => return Err(failed().because(refusal)),
+                Ok(answer) if !self.torn => return Ok(answer),
+                Ok(_) => {}
             }
         }
         Err(failed().because(format!("it changed {TRIES} times while it was read")).remedy("try again"))

@@ -57,14 +57,24 @@ impl<'a> Message<'a> {
 
     /// What a message of type `NLMSG_ERROR` says: nothing is refused where its code is zero.
     pub fn refusal(&self) -> Option<Refusal> {
-        let code = u32_at(self.body, 0).unwrap_or_default().cast_signed();
         // The header of the refused request stands between.
-        let words = || {
-            let told = self.body.get(4 + HEADER..)?;
-            let (_, text) = Attributes(told).find(|(kind, _)| *kind == ACK_WORDS)?;
-            Some(self::text(text))
-        };
-        (code != 0).then(|| Refusal { errno: code.saturating_abs(), words: words() })
+        (self.code() != 0).then(|| self.refused(4 + HEADER))
+    }
+
+    /// What a message of type `NLMSG_DONE` says: the list is whole where its code is not negative.
+    pub fn broken_off(&self) -> Option<Refusal> {
+        (self.code() < 0).then(|| self.refused(4))
+    }
+
+    fn code(&self) -> i32 {
+        u32_at(self.body, 0).unwrap_or_default().cast_signed()
+    }
+
+    /// The refusal by its code, and the kernel's words where its attributes begin.
+    fn refused(&self, attributes: usize) -> Refusal {
+        let mut told = Attributes(self.body.get(attributes..).unwrap_or_default());
+        let words = told.find(|(kind, _)| *kind == ACK_WORDS).map(|(_, words)| text(words));
+        Refusal { errno: self.code().saturating_abs(), words }
     }
 }
 
