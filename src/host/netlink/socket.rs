@@ -1,7 +1,8 @@
 //! A blocking rtnetlink socket (`netlink(7)`, `rtnetlink(7)`).
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -31,6 +32,8 @@ pub struct Socket {
     inner: netlink_sys::Socket,
     sequence: u32,
     buffer: Vec<u8>,
+    /// Longest wait for the kernel.
+    limit: Duration,
     /// Whether a list changed while it was received.
     torn: bool,
 }
@@ -109,13 +112,15 @@ impl Socket {
         inner.set_ext_ack(true).map_err(failed)?;
         inner.set_cap_ack(true).map_err(failed)?;
         inner.set_netlink_get_strict_chk(true).map_err(failed)?;
-        let socket = Self { inner, sequence: 0, buffer: Vec::with_capacity(ROOM), torn: false };
+        let buffer = Vec::with_capacity(ROOM);
+        let mut socket = Self { inner, sequence: 0, buffer, limit: LIMIT, torn: false };
         socket.wait_at_most(LIMIT)?;
         Ok(socket)
     }
 
     /// Bounds every wait for the kernel from now on.
-    fn wait_at_most(&self, limit: Duration) -> Outcome<()> {
+    fn wait_at_most(&mut self, limit: Duration) -> Outcome<()> {
+        self.limit = limit;
         let limit = TimeVal::microseconds(i64::try_from(limit.as_micros().max(1)).unwrap_or(i64::MAX));
         setsockopt(&self.inner.as_fd(), sockopt::ReceiveTimeout, &limit).map_err(|cause| {
             Fault::new(FaultKind::Kernel, "cannot bound the wait for netlink").because(cause)
@@ -205,15 +210,35 @@ impl Socket {
     /// Receives one datagram, of any length.
     fn receive_whole(&mut self) -> Outcome<Vec<u8>> {
         let fd = self.inner.as_fd().as_raw_fd();
-        let length = loop {
-            match recv(fd, &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC) {
-                Err(nix::errno::Errno::EINTR) => {}
-                peeked => break peeked.map_err(|cause| broken("receive from", cause.into()))?,
+        let mut since = None;
+        loop {
+            let length = match recv(fd, &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC) {
+                Err(nix::errno::Errno::EINTR) => continue,
+                peeked => peeked.map_err(|cause| broken("receive from", cause.into()))?,
+            };
+            let mut datagram = Vec::with_capacity(length);
+            if self.take_next(&mut datagram, &mut since)? {
+                return Ok(datagram);
             }
-        };
-        let mut datagram = Vec::with_capacity(length);
-        self.inner.recv(&mut datagram, 0).map_err(|cause| broken("receive from", cause))?;
-        Ok(datagram)
+        }
+    }
+
+    /// Takes the next datagram; `false` if it is not the kernel's. Whoever may in a pod's namespace can send us what
+    /// looks like an answer; `since` keeps the first such, for they are not to keep us waiting for ever.
+    fn take_next(&self, datagram: &mut Vec<u8>, since: &mut Option<Instant>) -> Outcome<bool> {
+        datagram.clear();
+        match self.inner.recv_from(datagram, 0) {
+            // The kernel is port 0, and nobody else is.
+            Ok((_, sender)) if sender.port_number() == 0 => return Ok(true),
+            Err(cause) if cause.kind() != ErrorKind::Interrupted => {
+                return Err(broken("receive from", cause));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        match since.get_or_insert_with(Instant::now).elapsed() < self.limit {
+            true => Ok(false),
+            false => Err(broken("receive from", ErrorKind::TimedOut.into())),
+        }
     }
 
     /// Waits for the next datagram, at most so long, and hands over the messages in it. `false` if none came.
@@ -235,12 +260,9 @@ impl Socket {
 
     /// Receives one datagram and hands over each message in it.
     fn receive(&mut self, mut each: impl FnMut(Message<'_>)) -> Outcome<()> {
-        self.buffer.clear();
-        while let Err(cause) = self.inner.recv(&mut self.buffer, 0) {
-            if cause.kind() != std::io::ErrorKind::Interrupted {
-                return Err(broken("receive from", cause));
-            }
-        }
+        let (mut buffer, mut since) = (std::mem::take(&mut self.buffer), None);
+        while !self.take_next(&mut buffer, &mut since)? {}
+        self.buffer = buffer;
         let torn = &mut self.torn;
         answer::messages(&self.buffer, |message| {
             *torn |= message.flags & NLM_F_DUMP_INTR != 0;
@@ -258,7 +280,7 @@ fn deliver(open: &mut [Pending], place: u32, message: Message<'_>) {
 }
 
 fn broken(what: &str, cause: std::io::Error) -> Fault {
-    if matches!(cause.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) {
+    if matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
         let what = format!("the kernel did not answer within {} s", LIMIT.as_secs());
         return Fault::new(FaultKind::TimedOut, what)
             .remedy("look for a process that holds the kernel's network lock for long, then try again");
