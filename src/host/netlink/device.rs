@@ -37,8 +37,10 @@ pub struct Device {
     pub ethernet: bool,
     /// Index of the bridge or bond it is a port of.
     pub controller: Option<u32>,
-    /// Index of the link it sits on.
+    /// Index of the link it sits on, if that is in its namespace.
     pub parent: Option<u32>,
+    /// Was made by somebody, as veths and VLANs are: most devices were not.
+    pub made: bool,
     /// The device on its bus, as sysfs names it (kernels from 5.14 on).
     pub bus_name: String,
 }
@@ -84,6 +86,7 @@ pub fn read(told: &Told) -> Option<Device> {
         ethernet: link.hardware == libc::ARPHRD_ETHER,
         ..Device::default()
     };
+    let mut far = false;
     for (kind, value) in link.attributes {
         match kind {
             libc::IFLA_IFNAME => device.name = wire::text(value),
@@ -93,10 +96,16 @@ pub fn read(told: &Told) -> Option<Device> {
             libc::IFLA_MTU => device.mtu = u32_at(value, 0)?,
             libc::IFLA_MASTER => device.controller = u32_at(value, 0),
             libc::IFLA_LINK => device.parent = u32_at(value, 0),
+            libc::IFLA_LINK_NETNSID => far = true,
+            libc::IFLA_LINKINFO => {
+                device.made = Attributes(value).any(|(kind, _)| kind == libc::IFLA_INFO_KIND);
+            }
             libc::IFLA_PARENT_DEV_NAME => device.bus_name = wire::text(value),
             _ => {}
         }
     }
+    // The index is one of another namespace.
+    device.parent = device.parent.filter(|_| !far);
     Some(device)
 }
 
@@ -175,7 +184,7 @@ fn with_altname(index: u32, name: &str) -> LinkMessage {
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_route::link::LinkLayerType;
+    use netlink_packet_route::link::{InfoKind, LinkInfo, LinkLayerType};
 
     use super::*;
 
@@ -189,6 +198,7 @@ mod tests {
             .mtu(9000)
             .append_extra_attribute(LinkAttribute::Controller(3))
             .append_extra_attribute(LinkAttribute::Link(4))
+            .append_extra_attribute(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]))
             .append_extra_attribute(LinkAttribute::PropList(
                 ["a", "b"].map(|name| Prop::AltIfName(name.to_owned())).to_vec(),
             ))
@@ -211,8 +221,13 @@ mod tests {
             ethernet: true,
             controller: Some(3),
             parent: Some(4),
+            made: true,
             bus_name: "0000:03:00.1".to_owned(),
         };
         assert_eq!(seen, expected);
+
+        message.attributes.push(LinkAttribute::LinkNetNsId(0));
+        let far = read(&Told { kind: libc::RTM_NEWLINK, body: wire::body(&message) }).unwrap();
+        assert_eq!(far, Device { parent: None, ..expected });
     }
 }
