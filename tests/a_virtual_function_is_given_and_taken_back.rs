@@ -272,6 +272,48 @@ fn a_vf_that_the_pod_renamed_and_built_upon_comes_back() {
 }
 
 #[test]
+fn a_vf_whose_names_are_taken_on_the_host_comes_back() {
+    let stage = Stage::new();
+    let before = stage.on_host().unwrap();
+    stage.add(json!({})).unwrap();
+    stage.pod.inside(|| ip("link property add dev net1 altname taken"));
+    ip("link add taken type veth peer name other");
+
+    stage.del().unwrap();
+
+    assert_eq!((stage.on_host().unwrap(), stage.in_pod()), (before, Vec::new()));
+}
+
+#[test]
+fn a_vf_whose_name_in_the_pod_and_on_the_host_are_taken_leaves_the_pod() {
+    let stage = Stage::new();
+    let mac = stage.on_host().unwrap().mac;
+    stage.add(json!({})).unwrap();
+    ip("link add net1 type veth peer name vf0");
+
+    stage.del().unwrap();
+
+    let there = device::all(&mut Socket::open().unwrap()).unwrap();
+    assert!(there.iter().any(|link| link.name.starts_with("mfvf") && link.mac == mac), "{there:?}");
+    assert_eq!(stage.in_pod(), []);
+}
+
+#[test]
+fn a_link_whose_other_end_is_elsewhere_is_not_built_upon_the_vf() {
+    let stage = Stage::new();
+    stage.add(json!({})).unwrap();
+    let [net1] = stage.in_pod().try_into().unwrap();
+    // Its parent, which is on the host, has the index that the VF has in the pod.
+    let pod = stage.pod.path().as_str().to_owned();
+    ip(&format!("link add far index {} type veth peer name near netns {pod}", net1.index));
+
+    stage.del().unwrap();
+
+    let left: Vec<String> = stage.in_pod().into_iter().map(|link| link.name).collect();
+    assert_eq!(left, ["near"]);
+}
+
+#[test]
 fn a_link_of_the_pods_own_is_not_touched() {
     let stage = Stage::new();
     let before = stage.on_host().unwrap();

@@ -9,6 +9,7 @@ use super::whereabouts::{Away, Whereabouts};
 use super::{VfHands, driver};
 use crate::engine::ports::Site;
 use crate::host::netlink::device::{self, Change, Device};
+use crate::host::netlink::socket::Refusal;
 use crate::host::netlink::{Request, Socket, link};
 use crate::host::netns::Netns;
 use crate::host::sysfs::Netdevs;
@@ -17,6 +18,9 @@ use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, MacAddr, Owner};
 use crate::plan::mark::{Aliased, read_alias};
 use crate::plan::vf::{Driven, KernelVf, VfPort, VfTake};
+
+/// A name that is free, which the kernel finds.
+const ANY_NAME: &str = "mfvf%d";
 
 /// What says that a VF was given to a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,43 +146,65 @@ fn bring_home(away: Away, kernel: &KernelVf) -> Outcome<()> {
     }
     let home = Netns::own()?;
     let change = Change { netns: Some(home.as_fd()), up: Some(false), ..home_change(&device, &kernel.was) };
-    let mut requests: Vec<Request> = Vec::new();
-    if device.altnames.iter().any(|name| name == kernel.was.name.as_str()) {
-        // The kernel refuses a name that the link has beside its own; udev gives the former one so.
-        requests.push(device::remove_altname(device.index, kernel.was.name.as_str()));
-    }
-    requests.push(change.request(device.index));
-    let last = socket.ask_all(requests)?.pop();
-    match last {
-        // It has moved; the name is seen to there.
-        Some(Err(refusal)) if refusal.errno == libc::EEXIST => Ok(()),
-        Some(Err(refusal)) => Err(Fault::new(
-            FaultKind::Kernel,
-            format!("cannot move {:?} back to the host as {:?}", device.name, kernel.was.name.as_str()),
-        )
-        .because(refusal)
-        .remedy("see the kernel's log on this node")),
-        Some(Ok(_)) | None => Ok(()),
-    }
+    move_home(&mut socket, &device, &change)
 }
 
 /// Moves the interface that carries an owner's alias home, under the name the alias tells.
 pub(super) fn bring_home_by_alias(socket: &mut Socket, device: &Device, owner: &Owner) -> Outcome<()> {
     let home = Netns::own()?;
-    let name = match read_alias(&device.alias, owner) {
-        Aliased::Ours(name) => name.filter(|name| *name != device.name),
-        Aliased::Another | Aliased::Nobody => return Ok(()),
-    };
-    let change =
-        Change { netns: Some(home.as_fd()), name, alias: Some(""), up: Some(false), ..Change::default() };
-    match socket.ask(change.request(device.index))? {
-        Err(refusal) if refusal.errno != libc::EEXIST => {
-            Err(Fault::new(FaultKind::Kernel, format!("cannot move {:?} back to the host", device.name))
-                .because(refusal)
-                .remedy("see the kernel's log on this node"))
-        }
+    let Some(change) = home_change_by_alias(device, owner) else { return Ok(()) };
+    move_home(socket, device, &Change { netns: Some(home.as_fd()), ..change })
+}
+
+/// Gives the interface that carries an owner's alias, and is on the host, the name the alias tells. It keeps the name it
+/// has if that is taken.
+pub(super) fn rename_by_alias(host: &mut Socket, device: &Device, owner: &Owner) -> Outcome<()> {
+    let Some(change) = home_change_by_alias(device, owner) else { return Ok(()) };
+    match host.ask(change.request(device.index))? {
+        Err(refusal) if refusal.errno != libc::EEXIST => Err(not_moved(device, refusal)),
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+fn home_change_by_alias<'a>(device: &'a Device, owner: &Owner) -> Option<Change<'a>> {
+    match read_alias(&device.alias, owner) {
+        Aliased::Ours(name) => {
+            let name = name.filter(|name| *name != device.name);
+            Some(Change { name, alias: Some(""), up: Some(false), ..Change::default() })
+        }
+        Aliased::Another | Aliased::Nobody => None,
+    }
+}
+
+/// Moves an interface to the host's namespace, whatever names are taken there: the kernel moves no link that has another
+/// name of a link there beside its own, nor one whose name and new name are both taken. The former names are given back
+/// later.
+fn move_home(socket: &mut Socket, device: &Device, change: &Change<'_>) -> Outcome<()> {
+    let nameless = Change { name: Some(ANY_NAME), ..change.clone() };
+    // The kernel refuses a name that the link has beside its own; udev gives the former one so.
+    let mut in_the_way = device.altnames.clone();
+    in_the_way.retain(|name| Some(name.as_str()) == change.name);
+    for change in [change, change, &nameless] {
+        let drops = in_the_way.iter().map(|name| device::remove_altname(device.index, name));
+        let requests = drops.chain([change.request(device.index)]).collect();
+        match socket.ask_all(requests)?.pop() {
+            Some(Err(refusal)) if refusal.errno == libc::EEXIST => {}
+            Some(Err(refusal)) => return Err(not_moved(device, refusal)),
+            Some(Ok(_)) | None => return Ok(()),
+        }
+        match device::by_index(socket, device.index)? {
+            Some(left) => in_the_way = left.altnames,
+            // It has moved; the name is seen to there.
+            None => return Ok(()),
+        }
+    }
+    Err(not_moved(device, Refusal { errno: libc::EEXIST, words: None }))
+}
+
+fn not_moved(device: &Device, refusal: Refusal) -> Fault {
+    Fault::new(FaultKind::Kernel, format!("cannot move {:?} back to the host", device.name))
+        .because(refusal)
+        .remedy("see the kernel's log on this node")
 }
 
 /// Name, MTU and flags as they were, where they differ.

@@ -1,7 +1,7 @@
 //! A VF of which there is no record: found by the file the peer left, or by its alias.
 
 use super::VfHands;
-use super::detach::{Proof, bring_home_by_alias};
+use super::detach::{Proof, bring_home_by_alias, rename_by_alias};
 use crate::engine::ports::Site;
 use crate::host::netlink::device;
 use crate::host::vf_registry::{PeerVf, PeerVfState};
@@ -39,7 +39,7 @@ impl VfHands {
             })?,
             None => self.sockets.host(|host| {
                 let Some(link) = look(device::all(host)?) else { return Ok(None) };
-                bring_home_by_alias(host, &link, owner).map(|()| Some(link.bus_name))
+                rename_by_alias(host, &link, owner).map(|()| Some(link.bus_name))
             })?,
         };
         match found.and_then(|name| name.parse::<PciAddress>().ok()) {
