@@ -3,10 +3,10 @@
 use super::VfHands;
 use super::detach::{Proof, bring_home_by_alias, rename_by_alias};
 use crate::engine::ports::Site;
-use crate::host::netlink::device;
+use crate::host::netlink::device::{self, Device};
 use crate::host::vf_registry::{PeerVf, PeerVfState};
 use crate::model::fault::Outcome;
-use crate::model::{MacAddr, PciAddress};
+use crate::model::{MacAddr, Owner, PciAddress};
 use crate::plan::mark::{Aliased, read_alias};
 use crate::plan::step::VlanProtocol;
 use crate::plan::vf::{
@@ -30,22 +30,31 @@ impl VfHands {
     /// Brings home what carries the owner's alias: from the pod, or under a pod's name on the host.
     fn detach_by_alias(&self, site: Site<'_>) -> Outcome<()> {
         let owner = &site.attachment.owner;
-        let ours = |alias: &str| matches!(read_alias(alias, owner), Aliased::Ours(Some(_)));
-        let look = |links: Vec<device::Device>| links.into_iter().find(|link| ours(&link.alias));
         let found = match site.netns {
             Some(path) => self.sockets.pod(path, |pod| {
-                let Some(link) = look(device::all(&mut pod.socket)?) else { return Ok(None) };
+                let Some(link) = self.carrier(device::all(&mut pod.socket)?, owner)? else { return Ok(None) };
                 bring_home_by_alias(&mut pod.socket, &link, owner).map(|()| Some(link.bus_name))
             })?,
-            None => self.sockets.host(|host| {
-                let Some(link) = look(device::all(host)?) else { return Ok(None) };
-                rename_by_alias(host, &link, owner).map(|()| Some(link.bus_name))
-            })?,
+            None => {
+                let carrier = self.carrier(self.sockets.host(device::all)?, owner)?;
+                let Some(link) = carrier else { return Ok(()) };
+                self.sockets.host(|host| rename_by_alias(host, &link, owner)).map(|()| Some(link.bus_name))?
+            }
         };
         match found.and_then(|name| name.parse::<PciAddress>().ok()) {
             Some(vf) => self.registry.strike(vf),
             None => Ok(()),
         }
+    }
+
+    /// The link of a device among these that carries the owner's alias.
+    fn carrier(&self, mut links: Vec<Device>, owner: &Owner) -> Outcome<Option<Device>> {
+        let ours = |link: &Device| matches!(read_alias(&link.alias, owner), Aliased::Ours(Some(_)));
+        let place = match links.iter().position(|link| !link.bus_name.is_empty() && ours(link)) {
+            Some(place) => Some(place),
+            None => self.by_alias(&links, owner)?,
+        };
+        Ok(place.map(|place| links.swap_remove(place)))
     }
 
     /// What the peer did, as a step of ours.

@@ -13,8 +13,8 @@ use crate::host::netlink::Socket;
 use crate::host::netlink::device::{self, Device};
 use crate::host::netns::Netns;
 use crate::host::sysfs::Netdevs;
-use crate::model::PciAddress;
 use crate::model::fault::Outcome;
+use crate::model::{Owner, PciAddress};
 use crate::plan::mark::{Aliased, read_alias};
 
 /// How long the kernel may take to bring an interface back whose namespace has died.
@@ -43,12 +43,19 @@ pub(super) struct Away {
     pub(super) beside: Vec<Device>,
 }
 
+impl Away {
+    fn new(socket: Socket, mut links: Vec<Device>, place: usize) -> Self {
+        let device = links.swap_remove(place);
+        Self { socket, device, beside: links }
+    }
+}
+
 impl VfHands {
     /// Looks for the interface of a VF that may be this pod's.
     pub(super) fn locate(&self, site: Site<'_>, vf: PciAddress) -> Outcome<Whereabouts> {
         if let Some(path) = site.netns
             && let Some(netns) = Netns::open(path)?
-            && let Some(away) = look(&netns, |device| is_it(device, vf, site))?
+            && let Some(away) = self.look_in_pod(&netns, vf, &site.attachment.owner)?
         {
             return Ok(Whereabouts::Away(Box::new(away)));
         }
@@ -61,6 +68,25 @@ impl VfHands {
                 return Ok(Whereabouts::Lost);
             }
         }
+    }
+
+    /// Looks in the pod: by the device, and by the alias only where the kernel does not tell of what device a link is.
+    fn look_in_pod(&self, netns: &Netns, vf: PciAddress, owner: &Owner) -> Outcome<Option<Away>> {
+        let mut socket = netns.socket()?;
+        let links = device::all(&mut socket)?;
+        let place = match links.iter().position(|link| link.is_of(vf)) {
+            Some(place) => Some(place),
+            None => self.by_alias(&links, owner)?,
+        };
+        Ok(place.map(|place| Away::new(socket, links, place)))
+    }
+
+    /// As [`marked`], if the kernel tells of no link on this node what device it is of.
+    pub(super) fn by_alias(&self, links: &[Device], owner: &Owner) -> Outcome<Option<usize>> {
+        let Some(place) = marked(links, owner) else { return Ok(None) };
+        let told = |links: &[Device]| links.iter().any(|link| !link.bus_name.is_empty());
+        let tells = told(links) || self.sockets.host(|host| device::all(host).map(|all| told(&all)))?;
+        Ok(Some(place).filter(|_| !tells))
     }
 
     /// Looks once. The interface may be renamed, taken or brought back between two looks.
@@ -92,16 +118,22 @@ pub(super) fn search(is_it: impl Fn(&Device) -> bool) -> Option<Away> {
     })
 }
 
-fn is_it(device: &Device, vf: PciAddress, site: Site<'_>) -> bool {
-    let aliased = || read_alias(&device.alias, &site.attachment.owner);
-    device.is_of(vf) || device.bus_name.is_empty() && matches!(aliased(), Aliased::Ours(Some(_)))
+/// The link among these that carries an owner's alias and tells no device.
+///
+/// A pod can read the alias and give it to a link it makes, so one that nobody made goes first; and where the kernel
+/// tells of what device a link is, none is meant.
+pub(super) fn marked(links: &[Device], owner: &Owner) -> Option<usize> {
+    let ours = |link: &Device| {
+        link.bus_name.is_empty() && matches!(read_alias(&link.alias, owner), Aliased::Ours(Some(_)))
+    };
+    links.iter().position(|link| ours(link) && !link.made).or_else(|| links.iter().position(ours))
 }
 
 fn look(netns: &Netns, is_it: impl Fn(&Device) -> bool) -> Outcome<Option<Away>> {
     let mut socket = netns.socket()?;
-    let mut links = device::all(&mut socket)?;
-    let found = links.iter().position(is_it).map(|place| links.swap_remove(place));
-    Ok(found.map(|device| Away { socket, device, beside: links }))
+    let links = device::all(&mut socket)?;
+    let place = links.iter().position(is_it);
+    Ok(place.map(|place| Away::new(socket, links, place)))
 }
 
 fn candidates() -> Vec<PathBuf> {
@@ -117,4 +149,25 @@ fn candidates() -> Vec<PathBuf> {
 /// Which namespace a path stands for.
 fn id(path: impl AsRef<Path>) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_a_pod_made_is_not_taken_for_the_device() {
+        let owner = Owner::parse("pod-1", "net1").unwrap();
+        let link = |made, bus_name: &str| Device {
+            alias: "manifold:pod-1/net1 was vf0".to_owned(),
+            made,
+            bus_name: bus_name.to_owned(),
+            ..Device::default()
+        };
+
+        assert_eq!(marked(&[Device::default(), link(true, ""), link(false, "")], &owner), Some(2));
+        assert_eq!(marked(&[link(true, ""), Device::default()], &owner), Some(0));
+        assert_eq!(marked(&[link(false, "0000:01:10.0")], &owner), None);
+        assert_eq!(marked(&[link(false, "")], &Owner::parse("pod-2", "net1").unwrap()), None);
+    }
 }
