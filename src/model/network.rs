@@ -57,6 +57,12 @@ impl PluginConf {
         ["deviceID", "pciBusID"].into_iter().try_for_each(|key| self.object.put(key, device))
     }
 
+    /// Whether the configuration names a device, under any of the keys by which plugins are told of one.
+    pub fn names_device(&self) -> bool {
+        let written = |key: &&str| self.object.find(key).is_some_and(|raw| raw.get() != "\"\"");
+        ["deviceID", "pciBusID", "device", "hwaddr", "kernelpath"].iter().any(written)
+    }
+
     /// Whether the plugin asked for this capability with `"capabilities": {"name": true}`.
     pub fn wants(&self, capability: &str) -> bool {
         let Some(raw) = self.object.find("capabilities") else { return false };

@@ -7,8 +7,8 @@ use crate::model::args::CniArgs;
 use crate::model::device::{Device, ResourceName};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{
-    Attachment, ContainerId, FaultKind, IfName, NetnsPath, Network, NetworkName, Object, Owner, Role,
-    Selection,
+    Attachment, ContainerId, FaultKind, IfName, NetnsPath, Network, NetworkName, Object, Owner, PluginConf,
+    Role, Selection,
 };
 
 /// A network, and the name a person knows it by.
@@ -176,11 +176,19 @@ fn device(named: &Named, selection: Option<&Selection>) -> Outcome<Option<Device
 }
 
 /// The attachment with its device: every plugin is told of it, and where what is known of it is written.
+///
+/// A device that the pod names is no more than a wish: where the network names one itself, only plugins that declare the
+/// capability are told of it. Else a pod could turn a network into one for any device of the node.
 fn with_device(sandbox: &Sandbox, mut made: Attachment, device: Option<Device>) -> Outcome<Attachment> {
-    if let Some(Device { id, .. }) = &device {
-        made.capabilities.put("deviceID", id)?;
-        for plugin in &mut made.network.plugins {
-            plugin.set_device(id)?;
+    let plugins = &made.network.plugins;
+    let named_already = plugins.iter().any(PluginConf::names_device);
+    let is_wish = |device: &Device| device.resource.is_none() && named_already;
+    // Nobody would hear of it: then it is not the attachment's.
+    let device = device.filter(|one| !is_wish(one) || plugins.iter().any(|plugin| plugin.wants("deviceID")));
+    if let Some(device) = &device {
+        made.capabilities.put("deviceID", &device.id)?;
+        if !is_wish(device) {
+            made.network.plugins.iter_mut().try_for_each(|plugin| plugin.set_device(&device.id))?;
         }
     }
     if device_file::is_wanted(&made) || device.is_some() {
@@ -320,6 +328,35 @@ mod tests {
         let device = made.last().unwrap().device.clone().unwrap();
         assert_eq!((device.id.as_str(), device.resource), ("0000:09:00.0", None));
         assert!(made.iter().rev().skip(1).all(|a| a.device.is_none() && a.device_file.is_none()));
+    }
+
+    #[test]
+    fn a_pod_does_not_replace_the_device_that_a_network_names() {
+        let conf = |keys: &str| format!(r#"{{"name":"a","type":"host-device",{keys}}}"#);
+        let given = |keys: &str, resource: Option<&str>| {
+            let network = Network::parse(conf(keys).as_bytes(), None).unwrap();
+            let device = resource.map(|resource| Device {
+                id: "0000:05:00.0".parse().unwrap(),
+                resource: Some(resource.parse().unwrap()),
+            });
+            let named = Named { device, ..Named::new("ns/a", network) };
+            let selection =
+                selection::parse(r#"[{"name":"a","deviceID":"0000:09:00.0"}]"#).unwrap().remove(0);
+            let wish = Wish { selected: vec![(selection, named)], ..Wish::default() };
+            let made = resolve(&sandbox(), wish).unwrap().remove(0);
+            let plugin = made.network.plugins[0].object();
+            let id = |raw: Option<&serde_json::value::RawValue>| raw.map(|raw| raw.get().to_owned());
+            (id(plugin.find("pciBusID")), id(plugin.find("deviceID")), id(made.capabilities.find("deviceID")))
+        };
+        let text = |id: &str| Some(format!("\"0000:{id}:00.0\""));
+
+        let own = r#""pcibusid":"0000:01:00.0""#;
+        assert_eq!(given(own, None), (text("01"), None, None));
+        let declared = r#""device":"eth7","capabilities":{"deviceID":true}"#;
+        assert_eq!(given(declared, None), (None, None, text("09")));
+        let empty = r#""deviceID":"","pciBusID":null"#;
+        assert_eq!(given(empty, None), (text("09"), text("09"), None));
+        assert_eq!(given(own, Some("intel.com/vf")), (text("05"), text("05"), None));
     }
 
     /// What each attachment does with its default routes: `4` or `6` taken, `-4` or `-6` given up.
