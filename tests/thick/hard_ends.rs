@@ -106,6 +106,29 @@ fn many_pods_that_are_gone_are_undone_some_in_each_round_and_counted() {
 }
 
 #[test]
+fn dels_that_fail_keep_none_behind_them_from_its_turn() {
+    let mut stage = Stage::new();
+    let daemon = stage.daemon();
+    let pod = stage.pod();
+    stage.call("ADD", "pod-1", &pod).result();
+    drop(daemon);
+    stage.call("DEL", "pod-1", &pod).result();
+    for n in 0..64 {
+        // No sandbox has such an id.
+        let kept = json!({"format": 1, "since": n, "config": stage.conf,
+            "env": {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "/", "CNI_IFNAME": "eth0", "CNI_PATH": "/"}});
+        fs::write(stage.scene.path(&format!("state/spool/bad-{n}.json")), kept.to_string()).unwrap();
+    }
+    stage.daemon_conf["metricsPort"] = json!(9091);
+
+    let _daemon = stage.daemon();
+
+    stage.await_that("the last one is done", || pod.interfaces() == ["lo"] && stage.spool() == 64);
+    stage.await_that("the second round is over", || counted("manifold_tidy_rounds_total") == 2);
+    assert_eq!(counted("manifold_spool_failed_total"), 64, "each is tried once until the next time");
+}
+
+#[test]
 fn a_socket_whose_directory_was_replaced_is_put_back() {
     let stage = Stage::new();
     let _daemon = stage.daemon();

@@ -29,16 +29,16 @@ const ROUND: Duration = Duration::from_secs(20);
 pub(super) fn start(desk: &Arc<Desk>) {
     let desk = Arc::clone(desk);
     drop(tokio::spawn(async move {
-        let mut leftovers = Leftovers::default();
+        let mut seen = Seen::default();
         loop {
-            let more = match desk.serve(|desk| round(desk, leftovers)).await {
-                Ended::Done((more, seen)) => {
-                    leftovers = seen;
+            let more = match desk.serve(|desk| round(desk, seen)).await {
+                Ended::Done((more, now)) => {
+                    seen = now;
                     more
                 }
                 // The log has it; what was seen is lost, and seen again.
                 Ended::Broken => {
-                    leftovers = Leftovers::default();
+                    seen = Seen::default();
                     false
                 }
                 Ended::Closed => return,
@@ -56,9 +56,19 @@ pub(super) fn start(desk: &Arc<Desk>) {
     }));
 }
 
-/// One round; whether more is to be done at once, and which cached results were seen to be of nobody.
-fn round(desk: &Desk, mut leftovers: Leftovers) -> (bool, Leftovers) {
-    let mut more = empty_the_spool(desk);
+/// What a round leaves to the next.
+#[derive(Default)]
+struct Seen {
+    /// Cached results that are of nobody.
+    leftovers: Leftovers,
+    /// The last DEL that was tried, where others stand behind it that have not had their turn.
+    tried: Option<Turn>,
+}
+
+/// One round; whether more is to be done at once, and what the next one is to know.
+fn round(desk: &Desk, mut seen: Seen) -> (bool, Seen) {
+    seen.tried = empty_the_spool(desk, seen.tried);
+    let mut more = seen.tried.is_some();
     let context = desk.context();
     let machine = Machine::new(&desk.settings.places, &[], &context);
     // What could not be undone stays on record, and is tried again in the next round.
@@ -73,19 +83,26 @@ fn round(desk: &Desk, mut leftovers: Leftovers) -> (bool, Leftovers) {
         Err(fault) => tracing::warn!("tidying up: {fault}"),
     }
     desk.metrics.laps(&context.stopwatch.unwrap_or_default().laps());
-    leftovers.clear(desk, &machine);
+    seen.leftovers.clear(desk, &machine);
     desk.metrics.tidied.inc();
-    (more, leftovers)
+    (more, seen)
 }
 
-/// Does the DELs that were kept, the oldest first; whether some that may succeed are left.
-fn empty_the_spool(desk: &Desk) -> bool {
+/// Where a DEL that was kept stands among the others: when it was kept, and its file.
+type Turn = (u64, PathBuf);
+
+/// Does the DELs that were kept, the oldest first, from behind the one that was tried last. Answers with the last one
+/// tried, if others are left that have not had their turn: those that fail have the next one after all others.
+fn empty_the_spool(desk: &Desk, tried: Option<Turn>) -> Option<Turn> {
     let end = Instant::now() + ROUND;
     let kept = spooled(&desk.settings.places.state_dir.join("spool"));
-    for (done, (path, spooled)) in kept.iter().enumerate() {
+    let behind = |turn: &Turn| tried.as_ref().is_none_or(|tried| turn > tried);
+    let mut last = None;
+    for (done, ((since, path), spooled)) in kept.iter().filter(|(turn, _)| behind(turn)).enumerate() {
         if done >= MOST || Instant::now() >= end || desk.is_closing() {
-            return true;
+            return last.or(tried);
         }
+        last = Some((*since, path.clone()));
         match call::again(desk, &spooled.env, spooled.config.clone()) {
             Ok(()) => {
                 desk.metrics.spooled_done.inc();
@@ -99,11 +116,11 @@ fn empty_the_spool(desk: &Desk) -> bool {
             }
         }
     }
-    false
+    None
 }
 
 /// What is kept, the oldest first. What is none is set aside by a name that is not read again.
-fn spooled(folder: &Path) -> Vec<(PathBuf, Spooled)> {
+fn spooled(folder: &Path) -> Vec<(Turn, Spooled)> {
     let names = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let paths = names.map(|entry| entry.path()).filter(|path| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -112,7 +129,7 @@ fn spooled(folder: &Path) -> Vec<(PathBuf, Spooled)> {
     let mut kept = Vec::new();
     for path in paths {
         match read(&path) {
-            Ok(spooled) if spooled.format == SPOOL_FORMAT => kept.push((path, spooled)),
+            Ok(spooled) if spooled.format == SPOOL_FORMAT => kept.push(((spooled.since, path), spooled)),
             Ok(_) => {}
             Err(cause) if cause.kind() == ErrorKind::NotFound => {}
             Err(cause) => {
@@ -121,7 +138,7 @@ fn spooled(folder: &Path) -> Vec<(PathBuf, Spooled)> {
             }
         }
     }
-    kept.sort_by_key(|(_, spooled)| spooled.since);
+    kept.sort_by(|(one, _), (other, _)| one.cmp(other));
     kept
 }
 
