@@ -6,14 +6,15 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use file_rotate::compression::Compression;
 use file_rotate::suffix::AppendCount;
 use file_rotate::{ContentLimit, FileRotate};
 use nix::libc::O_NONBLOCK;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
 
 use crate::model::settings::LogFile;
@@ -88,17 +89,19 @@ impl RotatedFile {
         if !self.is_full(&self.open()?, more)? {
             return Ok(());
         }
-        // Compressed files are made with the mode of the process.
-        let before = umask(Mode::from_bits_truncate(0o077));
-        // The library asserts what others can change beneath it, and a log is not worth a call.
-        let rotated = catch_unwind(AssertUnwindSafe(|| self.rotate()));
-        umask(before);
-        let replaced = rotated.unwrap_or_else(|_| Err(io::Error::other("it could not be replaced")))?;
+        let replaced = thread::scope(|scope| {
+            // The library asserts what others can change beneath it, and a log is not worth a call.
+            let failed = |_| Err(io::Error::other("it could not be replaced"));
+            scope.spawn(|| self.rotate()).join().unwrap_or_else(failed)
+        })?;
         self.forget(replaced)
     }
 
-    /// Replaces the file; the paths of those replaced.
+    /// Replaces the file; the paths of those replaced. For a thread of its own: compressed files are made with the mode
+    /// of the process, and what other threads make meanwhile is to keep theirs.
     fn rotate(&self) -> io::Result<Vec<PathBuf>> {
+        unshare(CloneFlags::CLONE_FS)?;
+        umask(Mode::from_bits_truncate(0o077));
         let kept = if self.settings.max_backups == 0 { usize::MAX } else { self.settings.max_backups };
         let compression = if self.settings.compress { Compression::OnRotate(0) } else { Compression::None };
         let mut options = OpenOptions::new();
@@ -122,5 +125,38 @@ impl RotatedFile {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn replacing_a_file_leaves_the_umask_of_other_threads_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let settings =
+            LogFile { path: path.clone(), max_size: 1, max_backups: 0, max_age: 0, compress: true };
+        let log = RotatedFile::new(settings);
+        fs::write(&path, vec![b'x'; 8 << 20]).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let seen = |n: usize| {
+            let made = folder.path().join(format!("made-{n}"));
+            DirBuilder::new().mode(0o755).create(&made).unwrap();
+            mode(&made)
+        };
+        let usual = seen(0);
+
+        let others: Vec<u32> = thread::scope(|scope| {
+            let replaced = scope.spawn(|| log.append(b"line\n"));
+            let seen = (1..).take_while(|_| !replaced.is_finished()).map(seen).collect();
+            replaced.join().unwrap().unwrap();
+            seen
+        });
+
+        assert!(others.iter().all(|mode| *mode == usual), "{usual:o}: {others:?}");
+        assert_eq!(mode(&folder.path().join("log.1.gz")), 0o600);
     }
 }
