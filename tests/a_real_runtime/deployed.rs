@@ -60,6 +60,7 @@ fn mount(mount: &VolumeMount, volumes: &[Volume], config: &Path) -> Value {
         volume.host_path.as_ref().map_or_else(|| config.to_path_buf(), |host| host.path.clone().into());
     let propagation = match mount.mount_propagation.as_deref() {
         Some("HostToContainer") => "rslave",
+        Some("Bidirectional") => "rshared",
         None => "rprivate",
         Some(other) => panic!("{other}"),
     };
