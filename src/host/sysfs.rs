@@ -141,6 +141,16 @@ impl Sysfs {
         Some((number, name.is_some_and(|name| name == "vfio-noiommu")))
     }
 
+    /// Whether an IOMMU group can be opened through VFIO: a driver of its kind is bound to a function in it.
+    pub fn has_vfio_group(&self, name: &str) -> bool {
+        self.root.join("class/vfio").join(name).exists()
+    }
+
+    /// The files by which a function alone can be opened through VFIO (kernels from 6.6 on).
+    pub fn vfio_devices(&self, pci: PciAddress) -> Vec<String> {
+        names(&self.path(pci).join("vfio-dev")).unwrap_or_default()
+    }
+
     /// Opens the directory of a function, to lock it.
     ///
     /// # Errors
