@@ -141,3 +141,49 @@ fn a_plugin_that_hangs_keeps_no_pod_without_plugins() {
     open(&stage);
     scene::finish(hangs).result();
 }
+
+#[test]
+fn adds_that_hang_leave_places_to_dels_and_a_status() {
+    let mut stage = stage(GATE);
+    stage.daemon_conf["connectionLimit"] = json!(4);
+    let _daemon = stage.daemon();
+    let pods: Vec<Pod> = (0..6).map(|_| stage.pod()).collect();
+    let with_plugin = stage.conf.clone();
+    stage.conf["delegates"] = json!([stage.scene.macvlan("data", 1)]);
+    stage.call("ADD", "gone", &pods[5]).result();
+    let without = std::mem::replace(&mut stage.conf, with_plugin);
+
+    let hang: Vec<_> = pods
+        .iter()
+        .take(5)
+        .enumerate()
+        .map(|(n, pod)| stage.begin("ADD", &format!("pod-{n}"), pod))
+        .collect();
+    stage.await_that("the places of ADDs are taken", || {
+        metrics().contains("manifold_calls_working 3\n") && metrics().contains("manifold_calls_waiting 2\n")
+    });
+
+    stage.conf = without;
+    stage.call("STATUS", "", &pods[5]).result();
+    stage.call("DEL", "gone", &pods[5]).result();
+    assert_eq!((pods[5].interfaces(), stage.spool()), (vec!["lo".to_owned()], 0));
+    open(&stage);
+    hang.into_iter().for_each(|shim| drop(scene::finish(shim).result()));
+}
+
+#[test]
+fn a_status_that_gets_no_place_is_answered() {
+    let mut stage = stage(GATE);
+    stage.daemon_conf["connectionLimit"] = json!(1);
+    let _daemon = stage.daemon();
+    let pod = stage.pod();
+    let hangs = stage.begin("ADD", "pod-1", &pod);
+    stage.await_that("the plugin runs", || count(&stage, "running") == 1);
+
+    let (code, message, _) = stage.call("STATUS", "", &pod).error();
+
+    assert_eq!(code, 50, "{message}");
+    assert!(message.contains("the daemon is busy: it serves 1 calls"), "{message}");
+    open(&stage);
+    scene::finish(hangs).result();
+}

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::delegate;
-use super::desk::Desk;
+use super::desk::{Desk, Sort};
 use crate::front::context::{Context, Lap};
 use crate::front::log::{self, Caller};
 use crate::front::serve;
@@ -27,15 +27,36 @@ pub(super) enum Wanted {
     Delegate,
 }
 
+/// Reads a request.
+pub(super) fn read(body: &[u8]) -> Result<Question, ErrorReply> {
+    serde_json::from_slice(body)
+        .map_err(|cause| Fault::new(FaultKind::Decode, "cannot read the request").because(cause).to_reply())
+}
+
+/// What a request is, for whoever lets it in.
+pub(super) fn sort(question: &Question) -> Sort {
+    match verb(question) {
+        Ok(Command::Add) => Sort::Makes,
+        Ok(Command::Status) => Sort::Status,
+        Ok(Command::Del | Command::Check | Command::Gc | Command::Version) | Err(_) => Sort::Other,
+    }
+}
+
 /// Serves a request; its answer is the body of one that went well.
-pub(super) fn serve(desk: &Desk, wanted: Wanted, body: &[u8]) -> Result<Vec<u8>, ErrorReply> {
-    let question: Question = serde_json::from_slice(body).map_err(|cause| {
-        Fault::new(FaultKind::Decode, "cannot read the request").because(cause).to_reply()
-    })?;
+pub(super) fn serve(desk: &Desk, wanted: Wanted, question: &Question) -> Result<Vec<u8>, ErrorReply> {
     answered(desk, &question.env, |context| match wanted {
-        Wanted::Cni => cni(desk, &question, context),
-        Wanted::Delegate => delegate::serve(desk, &question, context),
+        Wanted::Cni => cni(desk, question, context),
+        Wanted::Delegate => delegate::serve(desk, question, context),
     })
+}
+
+/// Answers a request that got no place in time.
+pub(super) fn busy(desk: &Desk, env: &BTreeMap<String, String>) -> Result<Vec<u8>, ErrorReply> {
+    let (waiting, working) = desk.crowd();
+    let what = format!("the daemon is busy: it serves {working} calls, and {waiting} wait");
+    let fault =
+        Fault::new(FaultKind::Unavailable, what).remedy("see in its log or metrics which calls take so long");
+    answered(desk, env, |_| Err(fault))
 }
 
 /// Does a DEL that was kept, as if it came now.

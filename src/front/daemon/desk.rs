@@ -2,10 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::metrics::Metrics;
 use crate::front::context::{Context, Shared, Stopwatch};
@@ -25,7 +26,9 @@ pub(super) struct Desk {
     pub(super) cluster: Option<Arc<Shared>>,
     /// Why there is no certificate of this node, where one is asked for.
     pub(super) uncertified: Mutex<Option<String>>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
+    /// Those of the places that whoever makes something may have.
+    makers: Arc<Semaphore>,
     turns: Arc<Turns>,
     waiting: AtomicUsize,
     working: AtomicUsize,
@@ -33,12 +36,28 @@ pub(super) struct Desk {
     left: Notify,
 }
 
+/// What a job is, for whoever lets it in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// It makes something, or may take long: some places are not for it, so that what takes down is never shut out.
+    Makes,
+    /// It takes down, or looks.
+    Other,
+    /// Somebody wants to know how things are now, and does not wait long.
+    Status,
+}
+
+/// How long a STATUS waits for a place.
+const SOON: Duration = Duration::from_secs(5);
+
 /// How a job ended.
 pub(super) enum Ended<T> {
     /// It was done.
     Done(T),
     /// The daemon is closing: nothing was done.
     Closed,
+    /// There was no place in time: nothing was done.
+    Busy,
     /// It broke off; what it did is on record.
     Broken,
 }
@@ -49,7 +68,8 @@ impl Desk {
         Self {
             cluster,
             uncertified: Mutex::default(),
-            places: Semaphore::new(places),
+            places: Arc::new(Semaphore::new(places)),
+            makers: Arc::new(Semaphore::new(places - places / 4)),
             turns: Arc::new(Turns::new(settings.plugins)),
             metrics: Metrics::default(),
             keeper: settings.installation.clone().map(|installation| Arc::new(Keeper::new(installation))),
@@ -78,21 +98,36 @@ impl Desk {
     /// of it: an ADD whose caller went away is on record, and taken down by the DEL that follows.
     pub(super) async fn serve<T: Send + 'static>(
         self: &Arc<Self>,
+        sort: Sort,
         job: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Ended<T> {
         let place = {
             let _waiting = Count::up(&self.waiting);
-            self.places.acquire().await
+            match sort {
+                Sort::Makes | Sort::Other => self.place(sort).await,
+                Sort::Status => match timeout(SOON, self.place(sort)).await {
+                    Ok(place) => place,
+                    Err(_) => return Ended::Busy,
+                },
+            }
         };
         let (Ok(place), false) = (place, self.is_closing()) else { return Ended::Closed };
-        place.forget();
         let desk = Arc::clone(self);
-        let working = Working::begin(Arc::clone(self));
+        let working = Working::begin(Arc::clone(self), place);
         let done = spawn_blocking(move || {
             let _working = working;
             job(&desk)
         });
         done.await.map_or(Ended::Broken, Ended::Done)
+    }
+
+    /// Waits for a place.
+    async fn place(&self, sort: Sort) -> Result<Place, AcquireError> {
+        let maker = match sort {
+            Sort::Makes => Some(Arc::clone(&self.makers).acquire_owned().await?),
+            Sort::Other | Sort::Status => None,
+        };
+        Ok(Place { _maker: maker, _place: Arc::clone(&self.places).acquire_owned().await? })
     }
 
     /// How many wait, and how many are served.
@@ -118,6 +153,7 @@ impl Desk {
     pub(super) fn refuse(&self) {
         self.closing.store(true, Ordering::Release);
         self.places.close();
+        self.makers.close();
     }
 
     /// Waits until all who are served are gone, or the time is over. Answers with how many are still there.
@@ -150,20 +186,28 @@ impl Drop for Count<'_> {
     }
 }
 
-/// A place that is taken; it is free again when this is dropped, also by a job that broke off.
-struct Working(Arc<Desk>);
+/// A place that is taken; it is free again when this is dropped.
+struct Place {
+    _maker: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// A job that is done; dropped also by one that broke off.
+struct Working {
+    desk: Arc<Desk>,
+    _place: Place,
+}
 
 impl Working {
-    fn begin(desk: Arc<Desk>) -> Self {
+    fn begin(desk: Arc<Desk>, place: Place) -> Self {
         desk.working.fetch_add(1, Ordering::Relaxed);
-        Self(desk)
+        Self { desk, _place: place }
     }
 }
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.0.working.fetch_sub(1, Ordering::Relaxed);
-        self.0.places.add_permits(1);
-        self.0.left.notify_waiters();
+        self.desk.working.fetch_sub(1, Ordering::Relaxed);
+        self.desk.left.notify_waiters();
     }
 }

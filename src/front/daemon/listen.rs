@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel as bounded};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::desk::{Desk, Ended};
+use super::desk::{self, Desk, Ended};
 use super::live::{self, Pass};
 use crate::host::kube::{self, News, Sort};
 use crate::model::pod::PodName;
@@ -102,10 +102,10 @@ fn ready(due: &mut Due) -> Option<Vec<(PodName, Turn)>> {
 /// Works on these pods; answers with those whose turn comes again. Nothing if nobody is let in any more.
 async fn turn(desk: Arc<Desk>, ready: Vec<(PodName, Turn)>) -> Option<Vec<(PodName, Turn)>> {
     let names: Vec<PodName> = ready.iter().map(|(pod, _)| pod.clone()).collect();
-    let passes = match desk.serve(move |desk| live::bring(desk, &names)).await {
+    let passes = match desk.serve(desk::Sort::Makes, move |desk| live::bring(desk, &names)).await {
         Ended::Done(passes) => passes,
         // The log has it. Who is to blame is not known: all come again, after a while.
-        Ended::Broken => vec![Pass::Again; ready.len()],
+        Ended::Broken | Ended::Busy => vec![Pass::Again; ready.len()],
         Ended::Closed => return None,
     };
     let again = ready.into_iter().zip(passes).filter(|(_, pass)| *pass == Pass::Again);

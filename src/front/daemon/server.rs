@@ -150,9 +150,19 @@ async fn work(desk: &Arc<Desk>, wanted: Wanted, request: Request<Incoming>) -> A
             return refused(&fault.to_reply());
         }
     };
-    match desk.serve(move |desk| call::serve(desk, wanted, &body)).await {
-        Ended::Done(Ok(body)) => json(StatusCode::OK, body),
-        Ended::Done(Err(error)) => refused(&error),
+    let question = match call::read(&body) {
+        Ok(question) => question,
+        Err(error) => return refused(&error),
+    };
+    let env = question.env.clone();
+    let ended = desk.serve(call::sort(&question), move |desk| call::serve(desk, wanted, &question)).await;
+    let told = |reply: Result<Vec<u8>, ErrorReply>| match reply {
+        Ok(body) => json(StatusCode::OK, body),
+        Err(error) => refused(&error),
+    };
+    match ended {
+        Ended::Done(reply) => told(reply),
+        Ended::Busy => told(call::busy(desk, &env)),
         Ended::Closed => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         Ended::Broken => plain(StatusCode::INTERNAL_SERVER_ERROR, "the call broke off; see the daemon's log"),
     }

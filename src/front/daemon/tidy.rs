@@ -13,7 +13,7 @@ use tokio::time::{Instant as Then, sleep_until};
 
 use self::cache::Leftovers;
 use super::call;
-use super::desk::{Desk, Ended};
+use super::desk::{Desk, Ended, Sort};
 use crate::engine::gc;
 use crate::engine::scope::Scope;
 use crate::front::machine::Machine;
@@ -31,13 +31,13 @@ pub(super) fn start(desk: &Arc<Desk>) {
     drop(tokio::spawn(async move {
         let mut seen = Seen::default();
         loop {
-            let more = match desk.serve(|desk| round(desk, seen)).await {
+            let more = match desk.serve(Sort::Makes, |desk| round(desk, seen)).await {
                 Ended::Done((more, now)) => {
                     seen = now;
                     more
                 }
                 // The log has it; what was seen is lost, and seen again.
-                Ended::Broken => {
+                Ended::Broken | Ended::Busy => {
                     seen = Seen::default();
                     false
                 }
