@@ -195,10 +195,17 @@ fn search(folder: &Path, text: &str, found: &mut Vec<PathBuf>) -> std::io::Resul
         let path = entry?.path();
         if path.is_dir() {
             search(&path, text, found)?;
-        } else if last(&path).contains(text) || String::from_utf8_lossy(&std::fs::read(&path)?).contains(text)
-        {
+        } else if last(&path).contains(text) || content(&path)?.contains(text) {
             found.push(path);
         }
     }
     Ok(())
+}
+
+/// What is in a file, or where a link points to: a claim is a link that leads to no file.
+fn content(path: &Path) -> std::io::Result<String> {
+    match std::fs::read_link(path) {
+        Ok(target) => Ok(target.to_string_lossy().into_owned()),
+        Err(_) => Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned()),
+    }
 }

@@ -54,6 +54,13 @@ pub(crate) const CASES: &[Case] = &[
         run: del_succeeds_when_the_pod_is_gone,
     },
     Case {
+        name: "del_finds_a_vlan_that_the_pod_renamed",
+        proves: "DEL takes a vlan down that has another name by then, so the next pod can have it",
+        needs: NEEDS,
+        holds_for: HoldsFor::Manifold,
+        run: del_finds_a_vlan_that_the_pod_renamed,
+    },
+    Case {
         name: "check_notices_a_lost_link",
         proves: "CHECK succeeds after ADD and fails once the link was deleted by hand",
         needs: NEEDS,
@@ -200,6 +207,20 @@ fn del_succeeds_when_the_pod_is_gone(subject: &Subject) -> Outcome<()> {
     attachment.netns.clear();
     attachment.del(None)?;
     attachment.left_nothing()
+}
+
+fn del_finds_a_vlan_that_the_pod_renamed(subject: &Subject) -> Outcome<()> {
+    let (node, _far) = wired()?;
+    let pod = node.netns("pod")?;
+    let attachment = Attachment::new(subject, &node, &pod, vlan_100(&node));
+    let result = attachment.add()?;
+    pod.ip(&format!("link set {IFNAME} down"))?;
+    pod.ip(&format!("link set {IFNAME} name renamed"))?;
+
+    attachment.del(Some(&result))?;
+
+    attachment.left_nothing()?;
+    equal("the pod's links", pod.names()?, vec!["lo".to_owned()])
 }
 
 fn check_notices_a_lost_link(subject: &Subject) -> Outcome<()> {

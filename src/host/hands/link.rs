@@ -86,8 +86,8 @@ fn delete(socket: &mut Socket, wanted: &[(Site<'_>, &LinkStep)]) -> Outcome<()> 
     link::delete_group(socket, condemned)
 }
 
-/// Whether a link is the one a step made: by its group, and by its name or, if the pod renamed it, its address. One
-/// that another plugin made has no group: its name and its kind must do.
+/// Whether a link is the one a step made: by its group, and by its name or, if the pod renamed it, its address, or what a
+/// VLAN is of: the kernel has it once. One that another plugin made has no group: its name and its kind must do.
 fn is_ours(seen: &Seen, site: Site<'_>, step: &LinkStep) -> bool {
     let named = seen.name == site.attachment.owner.ifname.as_str();
     if step.group == mark::UNMARKED {
@@ -95,7 +95,12 @@ fn is_ours(seen: &Seen, site: Site<'_>, step: &LinkStep) -> bool {
         return named && alike && seen.group == mark::UNMARKED;
     }
     let marked = seen.group == step.group || seen.group == mark::condemned(step.group);
-    marked && (named || step.mac.is_some() && seen.mac == step.mac)
+    let vlan = || {
+        matches!(step.kind, LinkKind::Vlan { .. })
+            && same_kind(seen.kind.as_ref(), &step.kind)
+            && step.master.as_ref().is_some_and(|master| seen.parent == Some(master.index))
+    };
+    marked && (named || step.mac.is_some() && seen.mac == step.mac || vlan())
 }
 
 /// Whether the link is there and is what was made.
