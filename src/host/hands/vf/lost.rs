@@ -52,7 +52,7 @@ impl VfHands {
         let ours = |link: &Device| matches!(read_alias(&link.alias, owner), Aliased::Ours(Some(_)));
         let place = match links.iter().position(|link| !link.bus_name.is_empty() && ours(link)) {
             Some(place) => Some(place),
-            None => self.by_alias(&links, owner)?,
+            None => self.by_alias(&links, owner, None)?,
         };
         Ok(place.map(|place| links.swap_remove(place)))
     }

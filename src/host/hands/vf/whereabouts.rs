@@ -76,16 +76,34 @@ impl VfHands {
         let links = device::all(&mut socket)?;
         let place = match links.iter().position(|link| link.is_of(vf)) {
             Some(place) => Some(place),
-            None => self.by_alias(&links, owner)?,
+            None => self.by_alias(&links, owner, self.tells_of(vf)?)?,
         };
         Ok(place.map(|place| Away::new(socket, links, place)))
     }
 
-    /// As [`marked`], if the kernel tells of no link on this node what device it is of.
-    pub(super) fn by_alias(&self, links: &[Device], owner: &Owner) -> Outcome<Option<usize>> {
+    /// Whether the kernel tells of what device the links of this VF's adapter are, by what it tells of its PF; `None` where
+    /// the PF is not to be seen.
+    fn tells_of(&self, vf: PciAddress) -> Outcome<Option<bool>> {
+        let uplink = self.sysfs.pf_of(vf).and_then(|pf| Some((pf, self.sysfs.uplink(pf)?)));
+        let Some((pf, name)) = uplink else { return Ok(None) };
+        let link = self.sockets.host(|host| device::by_name(host, &name))?;
+        Ok(link.map(|link| link.is_of(pf)))
+    }
+
+    /// As [`marked`], if the kernel does not tell of what device the link is: where that is not known of its adapter, if it
+    /// tells of no link on this node.
+    pub(super) fn by_alias(
+        &self,
+        links: &[Device],
+        owner: &Owner,
+        tells: Option<bool>,
+    ) -> Outcome<Option<usize>> {
         let Some(place) = marked(links, owner) else { return Ok(None) };
         let told = |links: &[Device]| links.iter().any(|link| !link.bus_name.is_empty());
-        let tells = told(links) || self.sockets.host(|host| device::all(host).map(|all| told(&all)))?;
+        let tells = match tells {
+            Some(tells) => tells,
+            None => told(links) || self.sockets.host(|host| device::all(host).map(|all| told(&all)))?,
+        };
         Ok(Some(place).filter(|_| !tells))
     }
 
