@@ -150,8 +150,7 @@ fn clear_the_way(desk: Desk<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32>
             // It may be of a version that knows what to do.
             Entry::Broken(broken) => {
                 if reads.iter().any(|read| broken.may_be_of(&read.attachment.owner)) {
-                    let what = format!("the record of {broken} is not readable");
-                    return Err(broken.fault.while_doing(what));
+                    return Err(broken.into_fault());
                 }
             }
             Entry::Whole(record) if record.phase == Phase::Attached && record.netns == Some(netns) => {

@@ -21,16 +21,13 @@ pub fn check(node: &Node<'_>, container: &ContainerId, scope: &Scope, expected: 
     let mut untold = Vec::new();
     for entry in records.entries()? {
         match entry {
-            Entry::Broken(broken) if scope.may_cover(broken.ifname.as_ref()) => {
-                let what = format!("the record of {broken} is not readable");
-                let fault = broken.fault.while_doing(what);
-                let Some(ifname) = broken.ifname else {
-                    untold.push(fault);
-                    continue;
-                };
-                found.push(Owner { container: broken.container, ifname });
-                faults.push(fault);
-            }
+            Entry::Broken(broken) if scope.may_cover(broken.ifname.as_ref()) => match &broken.ifname {
+                Some(ifname) => {
+                    found.push(Owner { container: broken.container.clone(), ifname: ifname.clone() });
+                    faults.push(broken.into_fault());
+                }
+                None => untold.push(broken.into_fault()),
+            },
             Entry::Whole(record) if scope.covers(&record.attachment) => {
                 faults.extend(check_one(node, &record));
                 let owner = &record.attachment.owner;

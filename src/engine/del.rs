@@ -61,10 +61,7 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<Vec<Fault>> {
             Entry::Broken(broken) if !detach.scope.may_cover(broken.ifname.as_ref()) => {}
             Entry::Broken(broken) if broken.fault.kind() == FaultKind::Decode => damage.push(broken),
             // Whoever can read it knows more than the configuration does.
-            Entry::Broken(broken) => {
-                let what = format!("the record of {broken} is not readable");
-                unread.push(broken.fault.while_doing(what));
-            }
+            Entry::Broken(broken) => unread.push(broken.into_fault()),
             Entry::Whole(_) => {}
         }
     }

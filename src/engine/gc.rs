@@ -1,6 +1,6 @@
 //! GC: undo whatever is ours and belongs to no valid attachment.
 
-use super::ports::{Broken, Entry, Patience};
+use super::ports::{Entry, Patience};
 use super::record::{Phase, Record};
 use super::scope::Scope;
 use super::undo::{self, undo};
@@ -101,14 +101,14 @@ fn sweep_one(
             },
             // What a lost record stood for is found by DEL, which brings the configuration; here it would only be lost.
             Entry::Broken(broken) if keep_broken || broken.fault.kind() != FaultKind::Decode => {
-                faults.push(broken.fault);
+                faults.push(broken.into_fault());
             }
             // It may be of the other role.
             Entry::Broken(_)
                 if matches!(scope, Scope::StandaloneNetwork(_) | Scope::StandaloneInterface(_)) => {}
-            Entry::Broken(Broken { ifname, fault, .. }) => {
-                faults.push(fault);
-                faults.extend(on_file.set_aside(ifname.as_ref()).err());
+            Entry::Broken(broken) => {
+                faults.extend(on_file.set_aside(broken.ifname.as_ref()).err());
+                faults.push(broken.into_fault());
             }
         }
     }

@@ -203,6 +203,12 @@ impl Broken {
     pub fn may_be_of(&self, owner: &Owner) -> bool {
         self.container == owner.container && self.ifname.as_ref().is_none_or(|ifname| *ifname == owner.ifname)
     }
+
+    /// What is wrong, and with whose record.
+    pub fn into_fault(self) -> Fault {
+        let what = format!("the record of {self} is not readable");
+        self.fault.while_doing(what)
+    }
 }
 
 impl fmt::Display for Broken {

@@ -34,7 +34,7 @@ pub struct Record {
     pub phase: Phase,
     /// Its place among the attachments of its sandbox: they are undone in reverse.
     pub order: u32,
-    /// How often undoing it failed while its pod was gone.
+    /// How many DELs of it failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failures: u32,
     /// The boot it was made in.
@@ -61,7 +61,7 @@ pub struct Record {
 pub struct Mark<'a> {
     /// How far the attachment is.
     pub phase: Phase,
-    /// How often undoing it failed while its pod was gone.
+    /// How many DELs of it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<u32>,
     /// The plan, with what its steps have learned.
