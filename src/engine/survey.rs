@@ -1,11 +1,12 @@
 //! From an attachment to its plan: read the chain, ask the node, plan. Nothing here changes anything.
 
 use super::Node;
+use super::ports::ifname_taken;
 use crate::model::Attachment;
 use crate::model::fault::{Fault, Outcome};
 use crate::plan::chain;
 use crate::plan::claim::Claim;
-use crate::plan::facts::{Facts, Question};
+use crate::plan::facts::{Answer, Facts, Place, Question};
 use crate::plan::kind::Wanted;
 use crate::plan::step::Step;
 
@@ -53,12 +54,25 @@ impl Read {
     /// # Errors
     /// The node lacks something, or could not be asked.
     pub fn plan(&self, node: &Node<'_>) -> Outcome<Vec<Step>> {
+        self.find_no_namesake(node)?;
         let mut steps: Vec<Step> = chain::head(&self.attachment).into_iter().collect();
         for wanted in &self.wanted {
             steps.extend(self.plan_one(node, wanted.as_ref())?);
         }
         steps.extend(chain::tail(&self.attachment));
         Ok(steps)
+    }
+
+    /// Finds out whether the pod has an interface of that name, where a plugin is run: its DEL takes down whatever is
+    /// called so, and after a failed ADD it would be somebody else's. Of `lo` there is one in every pod.
+    fn find_no_namesake(&self, node: &Node<'_>) -> Outcome<()> {
+        let Attachment { owner, network, netns, .. } = &self.attachment;
+        if owner.ifname.as_str() == "lo" || chain::run_as_processes(network).next().is_none() {
+            return Ok(());
+        }
+        let namesake = Question::Link(Place::Pod, owner.ifname.clone());
+        let answer = node.probe.answer(&namesake, netns.as_ref())?;
+        if matches!(answer, Answer::Link(_)) { Err(ifname_taken(&owner.ifname)) } else { Ok(()) }
     }
 
     /// Whether the attachment could be planned, as far as the node can tell without a pod.

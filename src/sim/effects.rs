@@ -241,9 +241,10 @@ impl State {
             Step::Cache(_) => drop(self.world.cached.remove(owner)),
             Step::DeviceFile(_) => drop(self.world.device_files.remove(owner)),
             Step::Exec(exec) => {
-                let held = self.world.plugins.remove(&(owner.clone(), exec.program.to_string()));
-                if held && exec.program.as_str() == MAKES_LINK {
-                    self.remove_link(undo.site, |l| l.kind.is_none());
+                self.world.plugins.remove(&(owner.clone(), exec.program.to_string()));
+                // As the reference plugin's, its DEL asks for nothing but the name.
+                if exec.program.as_str() == MAKES_LINK {
+                    self.remove_link(undo.site, |_| true);
                 }
             }
         }

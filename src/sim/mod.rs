@@ -229,6 +229,12 @@ impl State {
             || Fault::new(FaultKind::Environment, format!("network namespace {:?} is gone", path.as_str()));
         self.netns.get(path.as_str()).copied().ok_or_else(gone)
     }
+
+    fn see_link(&self, netns: Option<&NetnsPath>, name: &IfName) -> Option<LinkFacts> {
+        let ino = self.ino(netns?).ok()?;
+        let link = self.world.links.get(&(ino, name.to_string()))?;
+        Some(LinkFacts { name: name.clone(), index: 2, mac: link.mac, mtu: 1500 })
+    }
 }
 
 impl Probe for SimNode {
@@ -240,7 +246,7 @@ impl Probe for SimNode {
         })
     }
 
-    fn answer(&self, question: &Question, _netns: Option<&NetnsPath>) -> Outcome<Answer> {
+    fn answer(&self, question: &Question, netns: Option<&NetnsPath>) -> Outcome<Answer> {
         let state = self.state.borrow();
         let link = |facts: Option<&LinkFacts>| facts.cloned().map_or(Answer::Absent, Answer::Link);
         Ok(match question {
@@ -251,9 +257,8 @@ impl Probe for SimNode {
             Question::Switch(..) => port::see_switch(),
             Question::Vpp(..) => vpp::see_vpp(),
             Question::Group(_) => Answer::Group(1000),
-            Question::Link(Place::Pod, _) | Question::DefaultLink(Place::Pod) | Question::ResolvConf(_) => {
-                Answer::Absent
-            }
+            Question::Link(Place::Pod, name) => link(state.see_link(netns, name).as_ref()),
+            Question::DefaultLink(Place::Pod) | Question::ResolvConf(_) => Answer::Absent,
         })
     }
 

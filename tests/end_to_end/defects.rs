@@ -213,6 +213,37 @@ fn the_code_and_the_details_of_a_plugin_are_passed_on() {
 }
 
 #[test]
+fn a_plugin_is_not_run_for_a_name_that_another_interface_has() {
+    let mut stage = Stage::with_everything();
+    stage.select("data,lab@lab");
+    stage.ip("link add lab type veth peer name far");
+    let before = stage.seen("link show lab")[0]["ifindex"].clone();
+
+    let (code, message, _) = stage.call("ADD").error();
+
+    assert_eq!(code, 101, "{message}");
+    assert!(message.ends_with(r#"interface "lab" already exists in the pod"#), "{message}");
+    assert_eq!(stage.pod.interfaces(), ["far", "lab", "lo"]);
+    assert_eq!(stage.seen("link show lab")[0]["ifindex"], before);
+    assert_eq!(stage.scene.kept(), Default::default());
+}
+
+#[test]
+fn the_plugin_of_the_loopback_is_run_for_an_interface_that_is_there() {
+    let loopback = json!({"cniVersion": "1.0.0", "name": "lo", "type": "loopback"});
+    let stage = Stage::with(Scene::new(), &json!([loopback]));
+    let netns = stage.pod.path().as_str();
+    let call = |verb| stage.scene.call(&Call { verb, container: "pod-1", ifname: "lo", netns }, &stage.conf);
+    stage.ip("link set lo down");
+
+    call("ADD").result();
+
+    assert_eq!(stage.seen("link show lo")[0]["flags"], json!(["LOOPBACK", "UP", "LOWER_UP"]));
+    call("DEL").result();
+    stage.assert_empty();
+}
+
+#[test]
 fn selections_that_are_none_are_refused() {
     let mut stage = spy::stage(&json!([spy::network("first")]));
     for text in [
