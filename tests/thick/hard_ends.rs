@@ -1,10 +1,13 @@
 //! Ends that nobody wished for.
 
 use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use serde_json::json;
 
 use crate::cache::counted;
@@ -136,6 +139,26 @@ fn a_socket_whose_directory_was_replaced_is_put_back() {
     fs::create_dir(stage.scene.path("run")).unwrap();
 
     stage.call("ADD", "pod-1", &stage.pod()).result();
+}
+
+#[test]
+fn a_daemon_that_hangs_loses_no_del() {
+    let stage = Stage::new();
+    fs::create_dir(stage.scene.path("run")).unwrap();
+    let hangs = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(hangs.as_raw_fd(), &UnixAddr::new(&stage.socket()).unwrap()).unwrap();
+    // Room for one, who is there.
+    listen(&hangs, Backlog::new(0).unwrap()).unwrap();
+    let _first = UnixStream::connect(stage.socket()).unwrap();
+    let pod = stage.pod();
+
+    let (del, status) = (stage.begin("DEL", "pod-1", &pod), stage.begin("STATUS", "", &pod));
+
+    scene::finish(del).result();
+    assert_eq!(stage.spool(), 1);
+    let (code, message, _) = scene::finish(status).error();
+    assert_eq!(code, 50, "{message}");
+    assert!(message.ends_with("it does nothing for 30 s"), "{message}");
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
 use crate::model::thick::MAX_ANSWER;
 
-/// Longest wait for a part of the answer. A runtime gives a call four minutes; what is still running then will be asked
-/// for again.
-const LIMIT: Duration = Duration::from_secs(300);
 /// Longest head of an answer, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
@@ -31,11 +31,21 @@ pub(super) enum Failure {
     CutOff(io::Error),
 }
 
+/// How long is waited for a daemon that is there and does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Until it has room for the call.
+    pub(super) taken: Duration,
+    /// Until there is a part of the answer.
+    pub(super) answered: Duration,
+}
+
 /// Posts a body and reads the answer.
-pub(super) fn post(socket: &Path, path: &str, body: &[u8]) -> Result<Answer, Failure> {
-    let mut stream = UnixStream::connect(socket).map_err(Failure::NotTaken)?;
-    let timeouts = stream.set_read_timeout(Some(LIMIT)).and_then(|()| stream.set_write_timeout(Some(LIMIT)));
-    timeouts.map_err(Failure::NotTaken)?;
+pub(super) fn post(socket: &Path, path: &str, body: &[u8], limits: Limits) -> Result<Answer, Failure> {
+    let Limits { taken, answered } = limits;
+    let not_taken = |cause| Failure::NotTaken(late(cause, taken));
+    let mut stream = open(socket, taken).map_err(not_taken)?;
+    stream.set_read_timeout(Some(answered)).map_err(Failure::NotTaken)?;
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: manifold\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
@@ -43,10 +53,11 @@ pub(super) fn post(socket: &Path, path: &str, body: &[u8]) -> Result<Answer, Fai
     let mut request = head.into_bytes();
     request.extend_from_slice(body);
     // A daemon that has enough of connections may close this one before it is read.
-    stream.write_all(&request).map_err(Failure::NotTaken)?;
+    stream.write_all(&request).map_err(not_taken)?;
     let mut bytes = Vec::new();
     let limit = (MAX_HEAD + 2 * MAX_ANSWER) as u64;
-    stream.take(limit).read_to_end(&mut bytes).map_err(Failure::CutOff)?;
+    let read = stream.take(limit).read_to_end(&mut bytes);
+    read.map_err(|cause| Failure::CutOff(late(cause, answered)))?;
     if bytes.is_empty() {
         return Err(Failure::CutOff(io::ErrorKind::UnexpectedEof.into()));
     }
@@ -58,6 +69,24 @@ pub(super) fn post(socket: &Path, path: &str, body: &[u8]) -> Result<Answer, Fai
         503 => Err(Failure::NotTaken(io::Error::other("it is stopping, or not ready yet"))),
         _ => Ok(answer),
     }
+}
+
+/// Connects. One that hangs takes up no connections, and where its queue is full the kernel waits for as long as may be
+/// waited to send.
+fn open(path: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(limit))?;
+    connect(&socket, &address)?;
+    Ok(socket.into())
+}
+
+/// The kernel's word for a wait that was long enough is no word for people.
+fn late(cause: io::Error, limit: Duration) -> io::Error {
+    if cause.kind() != io::ErrorKind::WouldBlock {
+        return cause;
+    }
+    io::Error::new(io::ErrorKind::TimedOut, format!("it does nothing for {} s", limit.as_secs()))
 }
 
 /// The answer in these bytes, if they are a whole one. It is never longer than [`MAX_ANSWER`].
@@ -98,6 +127,45 @@ fn unchunked(mut bytes: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rustix::net::{bind, listen};
+    use std::os::fd::OwnedFd;
+    use std::sync::mpsc::channel;
+
+    /// What comes of a call to a daemon that never takes one up, with this many before it.
+    fn asked_behind(others: usize) -> Failure {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let daemon: OwnedFd =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        bind(&daemon, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        // Room for one.
+        listen(&daemon, 0).unwrap();
+        let before: Vec<_> = (0..others).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        let (done, heard) = channel();
+        std::thread::spawn(move || {
+            let short = Duration::from_millis(50);
+            done.send(post(&path, "/cni", b"{}", Limits { taken: short, answered: short }))
+        });
+        let answer = heard.recv_timeout(Duration::from_secs(60)).expect("it does not wait for ever");
+        drop((before, daemon));
+        answer.unwrap_err()
+    }
+
+    #[test]
+    fn a_daemon_that_hangs_is_not_waited_for() {
+        match asked_behind(0) {
+            Failure::CutOff(cause) => assert_eq!(cause.to_string(), "it does nothing for 0 s"),
+            Failure::NotTaken(cause) => panic!("{cause}"),
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_hangs_and_has_no_room_has_not_taken_the_call() {
+        match asked_behind(1) {
+            Failure::NotTaken(cause) => assert_eq!(cause.to_string(), "it does nothing for 0 s"),
+            Failure::CutOff(cause) => panic!("{cause}"),
+        }
+    }
 
     #[test]
     fn bodies_of_every_kind_are_read() {

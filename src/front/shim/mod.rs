@@ -18,7 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use self::http::Failure;
+use self::http::{Failure, Limits};
 use super::runtime;
 use crate::model::call::{Call, Command};
 use crate::model::fault::{ErrorReply, Fault, Outcome};
@@ -29,6 +29,8 @@ use crate::model::{FaultKind, Object};
 
 /// How long an ADD, CHECK or GC waits for a daemon that is not there (yet): as long as the peer's.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a daemon that is there may take to let a call in. One that lives does so at once.
+const TAKEN: Duration = Duration::from_secs(30);
 /// Between two tries to find it.
 const STEP: Duration = Duration::from_millis(100);
 
@@ -85,7 +87,7 @@ fn serve(variables: BTreeMap<String, String>) -> Result<Vec<u8>, ErrorReply> {
     let question = Question { env: variables, config: STANDARD.encode(&stdin), attributes: None };
     let body = serde_json::to_vec(&question)
         .map_err(|cause| told(Fault::new(FaultKind::Decode, "cannot write the call").because(cause)))?;
-    match deliver(&socket, &body, patience(verb)) {
+    match deliver(verb, &socket, &body) {
         Ok(answer) => answer::read(verb, version, &answer),
         Err(failure) => undelivered(verb, &socket, failure, || {
             let state = keys.statedir.unwrap_or_else(|| STATE_DIR.into());
@@ -102,11 +104,23 @@ fn patience(verb: Command) -> Duration {
     }
 }
 
+/// How long the answer may take. A runtime gives a call four minutes, and asks again for what is still running then; it
+/// is not to lose so many to a daemon that hangs. A DEL that takes longer is kept, and done once more; who asks how it is
+/// does not wait.
+fn limit(verb: Command) -> Duration {
+    Duration::from_secs(match verb {
+        Command::Add | Command::Gc => 300,
+        Command::Del => 90,
+        Command::Check | Command::Status | Command::Version => 30,
+    })
+}
+
 /// Sends the call, again and again while there is no daemon to take it.
-fn deliver(socket: &std::path::Path, body: &[u8], patience: Duration) -> Result<http::Answer, Failure> {
-    let end = Instant::now() + patience;
+fn deliver(verb: Command, socket: &std::path::Path, body: &[u8]) -> Result<http::Answer, Failure> {
+    let limits = Limits { taken: TAKEN, answered: limit(verb) };
+    let end = Instant::now() + patience(verb);
     loop {
-        match http::post(socket, CNI, body) {
+        match http::post(socket, CNI, body, limits) {
             Err(Failure::NotTaken(_)) if Instant::now() + STEP < end => wait(STEP),
             other => return other,
         }
