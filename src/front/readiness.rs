@@ -13,19 +13,52 @@ const LIMIT: Duration = Duration::from_secs(45);
 /// Time between two looks, in milliseconds: the folder may not exist yet, so there is nothing to watch.
 const STEP: u8 = 200;
 
+/// A wait for the file.
+struct Wait<'a> {
+    path: &'a Path,
+    end: Instant,
+}
+
+impl<'a> Wait<'a> {
+    /// None if no file is named.
+    fn begin(file: Option<&'a Path>) -> Option<Self> {
+        file.map(|path| Self { path, end: Instant::now() + LIMIT })
+    }
+
+    /// Whether the file is there.
+    ///
+    /// # Errors
+    /// It is not there within 45 s.
+    fn is_over(&self) -> Outcome<bool> {
+        let there = self.path.exists();
+        if !there && Instant::now() >= self.end {
+            return Err(absent(self.path, FaultKind::TimedOut));
+        }
+        Ok(there)
+    }
+}
+
 /// Waits until the file is there, if one is named.
 ///
 /// # Errors
 /// It is not there within 45 s.
 pub(super) fn wait(file: Option<&Path>) -> Outcome<()> {
-    let Some(path) = file else { return Ok(()) };
-    let end = Instant::now() + LIMIT;
-    while !path.exists() {
-        if Instant::now() >= end {
-            return Err(absent(path, FaultKind::TimedOut));
-        }
+    let Some(wait) = Wait::begin(file) else { return Ok(()) };
+    while !wait.is_over()? {
         // A signal only makes the next look come early.
         poll(&mut [], PollTimeout::from(STEP)).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// The same, for whoever has other things to do meanwhile, and until the wait is of no use any more.
+///
+/// # Errors
+/// As [`wait`].
+pub(super) async fn wait_aside(file: Option<&Path>, is_useless: impl Fn() -> bool) -> Outcome<()> {
+    let Some(wait) = Wait::begin(file) else { return Ok(()) };
+    while !is_useless() && !wait.is_over()? {
+        tokio::time::sleep(Duration::from_millis(STEP.into())).await;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Child;
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::common::Pod;
@@ -169,6 +170,45 @@ fn adds_that_hang_leave_places_to_dels_and_a_status() {
     assert_eq!((pods[5].interfaces(), stage.spool()), (vec!["lo".to_owned()], 0));
     open(&stage);
     hang.into_iter().for_each(|shim| drop(scene::finish(shim).result()));
+}
+
+#[test]
+fn an_add_that_waits_for_the_default_network_takes_no_place() {
+    let mut stage = stage("");
+    stage.daemon_conf["connectionLimit"] = json!(1);
+    let _daemon = stage.daemon();
+    let (gone, waits) = (stage.pod(), stage.pod());
+    stage.call("ADD", "gone", &gone).result();
+    stage.conf["readinessindicatorfile"] = json!(stage.scene.path("ready"));
+
+    let add = stage.begin("ADD", "waits", &waits);
+    stage.await_that("it waits", || metrics().contains("manifold_calls_waiting 1\n"));
+    stage.call("DEL", "gone", &gone).result();
+
+    assert_eq!((gone.interfaces(), stage.spool()), (vec!["lo".to_owned()], 0));
+    assert!(metrics().contains("manifold_calls_waiting 1\n"), "{}", metrics());
+    fs::write(stage.scene.path("ready"), "").unwrap();
+    scene::finish(add).result();
+    stage.call("DEL", "waits", &waits).result();
+    stage.assert_empty();
+}
+
+#[test]
+fn a_daemon_that_stops_leaves_an_add_that_waits_for_the_default_network_to_the_next() {
+    let mut stage = stage("");
+    let daemon = stage.daemon();
+    let pod = stage.pod();
+    stage.conf["readinessindicatorfile"] = json!(stage.scene.path("ready"));
+    let add = stage.begin("ADD", "pod-1", &pod);
+    stage.await_that("it waits", || metrics().contains("manifold_calls_waiting 1\n"));
+
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.ended());
+    fs::write(stage.scene.path("ready"), "").unwrap();
+    let _next = stage.daemon();
+
+    scene::finish(add).result();
+    assert_eq!(pod.interfaces(), ["lo", "net1"]);
 }
 
 #[test]

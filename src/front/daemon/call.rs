@@ -1,6 +1,7 @@
 //! One call, as a shim passed it on.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -15,6 +16,7 @@ use crate::model::call::{Call, Command, Request};
 use crate::model::dialect;
 use crate::model::fault::{ErrorReply, Fault, FaultKind, Outcome};
 use crate::model::object::Object;
+use crate::model::settings::Settings;
 use crate::model::thick::{Question, Reply};
 use crate::model::version::CniVersion;
 
@@ -42,6 +44,15 @@ pub(super) fn sort(question: &Question) -> Sort {
     }
 }
 
+/// The file that a request waits for, if there is one.
+pub(super) fn awaited(wanted: Wanted, question: &Question) -> Option<PathBuf> {
+    match (wanted, sort(question)) {
+        // What cannot be read is an error when it is served.
+        (Wanted::Cni, Sort::Makes) => Settings::awaited(&config(question).ok()?),
+        (Wanted::Cni, Sort::Other | Sort::Status) | (Wanted::Delegate, _) => None,
+    }
+}
+
 /// Serves a request; its answer is the body of one that went well.
 pub(super) fn serve(desk: &Desk, wanted: Wanted, question: &Question) -> Result<Vec<u8>, ErrorReply> {
     answered(desk, &question.env, |context| match wanted {
@@ -56,6 +67,15 @@ pub(super) fn busy(desk: &Desk, env: &BTreeMap<String, String>) -> Result<Vec<u8
     let what = format!("the daemon is busy: it serves {working} calls, and {waiting} wait");
     let fault =
         Fault::new(FaultKind::Unavailable, what).remedy("see in its log or metrics which calls take so long");
+    unserved(desk, env, fault)
+}
+
+/// Answers a request that was not let in.
+pub(super) fn unserved(
+    desk: &Desk,
+    env: &BTreeMap<String, String>,
+    fault: Fault,
+) -> Result<Vec<u8>, ErrorReply> {
     answered(desk, env, |_| Err(fault))
 }
 

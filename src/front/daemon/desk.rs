@@ -1,5 +1,6 @@
 //! The desk: who is served now, who waits, and whether anybody is let in at all.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +12,9 @@ use tokio::time::timeout;
 use super::metrics::Metrics;
 use crate::front::context::{Context, Shared, Stopwatch};
 use crate::front::install::Keeper;
+use crate::front::readiness;
 use crate::host::exec::Turns;
+use crate::model::fault::Outcome;
 use crate::model::settings::DaemonSettings;
 
 /// What all calls of a daemon share.
@@ -89,6 +92,16 @@ impl Desk {
             stopwatch: Some(Arc::new(Stopwatch::default())),
             cluster: self.cluster.clone(),
         }
+    }
+
+    /// Waits for the default network, if a file is named that tells of it. It takes no place: as long as that network is
+    /// not up, pods must be able to go.
+    ///
+    /// # Errors
+    /// It is not up in time.
+    pub(super) async fn ready(&self, file: Option<&Path>) -> Outcome<()> {
+        let _waiting = Count::up(&self.waiting);
+        readiness::wait_aside(file, || self.is_closing()).await
     }
 
     /// Does a job on a thread of its own, as soon as there is a place.

@@ -155,11 +155,14 @@ async fn work(desk: &Arc<Desk>, wanted: Wanted, request: Request<Incoming>) -> A
         Err(error) => return refused(&error),
     };
     let env = question.env.clone();
-    let ended = desk.serve(call::sort(&question), move |desk| call::serve(desk, wanted, &question)).await;
     let told = |reply: Result<Vec<u8>, ErrorReply>| match reply {
         Ok(body) => json(StatusCode::OK, body),
         Err(error) => refused(&error),
     };
+    if let Err(fault) = desk.ready(call::awaited(wanted, &question).as_deref()).await {
+        return told(call::unserved(desk, &env, fault));
+    }
+    let ended = desk.serve(call::sort(&question), move |desk| call::serve(desk, wanted, &question)).await;
     match ended {
         Ended::Done(reply) => told(reply),
         Ended::Busy => told(call::busy(desk, &env)),

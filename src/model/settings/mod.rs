@@ -117,6 +117,11 @@ impl Settings {
             logging: Logging::read(object)?,
         })
     }
+
+    /// The file that an ADD of this configuration waits for ([`Settings::readiness_file`]), for whoever reads no more of it.
+    pub fn awaited(object: &Object) -> Option<PathBuf> {
+        given(serde_json::from_str(object.find("readinessindicatorfile")?.get()).ok()?)
+    }
 }
 
 fn delegates(raw: &RawValue, name: &str, version: CniVersion) -> Outcome<Vec<Network>> {
