@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use turns::Purpose;
 pub use turns::Turns;
 
 use crate::engine::ports::Site;
@@ -62,6 +63,14 @@ impl Verb {
             Self::Check => "CHECK",
             Self::Status => "STATUS",
             Self::Gc => "GC",
+        }
+    }
+
+    /// What a turn is taken for.
+    fn purpose(self) -> Purpose {
+        match self {
+            Self::Add => Purpose::Making,
+            Self::Del | Self::Check | Self::Status | Self::Gc => Purpose::Other,
         }
     }
 }
@@ -198,7 +207,7 @@ impl Plugins {
         let failed =
             |fault: Fault, path: &str| fault.while_doing(format!("plugin {plugin:?}{path} failed on {verb}"));
         let program = self.find(call.program).map_err(|fault| failed(fault, ""))?;
-        let turn = self.turns.as_ref().map(|turns| turns.take(self.limit)).transpose();
+        let turn = self.turns.as_ref().map(|turns| turns.take(call.verb.purpose(), self.limit)).transpose();
         let _turn = turn.map_err(|fault| failed(fault, ""))?;
         let order = process::Order {
             program: &program,

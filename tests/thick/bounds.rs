@@ -173,6 +173,33 @@ fn adds_that_hang_leave_places_to_dels_and_a_status() {
 }
 
 #[test]
+fn plugins_that_hang_on_add_leave_turns_to_dels_and_a_status() {
+    let mut stage = stage(&format!("[ $CNI_COMMAND != ADD ] || {GATE}"));
+    // From this version on plugins are asked for their status.
+    stage.conf["delegates"][0]["cniVersion"] = json!("1.1.0");
+    stage.daemon_conf["pluginLimit"] = json!(4);
+    let _daemon = stage.daemon();
+    let pods: Vec<Pod> = (0..5).map(|_| stage.pod()).collect();
+    let add = |n: usize| stage.begin("ADD", &format!("pod-{n}"), &pods[n]);
+    open(&stage);
+    scene::finish(add(4)).result();
+    fs::remove_file(stage.scene.path("open")).unwrap();
+
+    let hang: Vec<_> = (0..4).map(add).collect();
+    stage.await_that("all are served", || metrics().contains("manifold_calls_working 4\n"));
+    stage.await_that("as many hang as may", || count(&stage, "running") == 3);
+    let before = count(&stage, "seen");
+
+    stage.call("STATUS", "", &pods[4]).result();
+    stage.call("DEL", "pod-4", &pods[4]).result();
+    assert_eq!(count(&stage, "seen"), before + 2, "both were run");
+    assert_eq!((pods[4].interfaces(), stage.spool()), (vec!["lo".to_owned()], 0));
+    assert_eq!(count(&stage, "running"), 3);
+    open(&stage);
+    hang.into_iter().for_each(|shim| drop(scene::finish(shim).result()));
+}
+
+#[test]
 fn an_add_that_waits_for_the_default_network_takes_no_place() {
     let mut stage = stage("");
     stage.daemon_conf["connectionLimit"] = json!(1);

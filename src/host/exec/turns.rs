@@ -8,47 +8,79 @@ use crate::model::fault::{Fault, FaultKind, Outcome};
 /// A number of turns; whoever runs a plugin takes one.
 #[derive(Debug)]
 pub struct Turns {
-    free: Mutex<usize>,
+    free: Mutex<Free>,
     given_back: Condvar,
+}
+
+/// What is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Free {
+    turns: usize,
+    /// Those of the turns that whoever makes something may have: a quarter is for the others alone, so that plugins that
+    /// hang while they make something do not keep pods from going.
+    makers: usize,
+}
+
+/// What a turn is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To make something.
+    Making,
+    /// To take something down, or to look.
+    Other,
 }
 
 /// One turn; it is given back when dropped.
 #[derive(Debug)]
-pub struct Turn<'a>(&'a Turns);
+pub(super) struct Turn<'a>(&'a Turns, Purpose);
+
+impl Free {
+    fn has_one(&self, purpose: Purpose) -> bool {
+        self.turns > 0 && (purpose == Purpose::Other || self.makers > 0)
+    }
+
+    fn of_makers(&mut self, purpose: Purpose) -> Option<&mut usize> {
+        (purpose == Purpose::Making).then_some(&mut self.makers)
+    }
+}
 
 impl Turns {
     /// So many turns.
     pub fn new(count: usize) -> Self {
-        Self { free: Mutex::new(count), given_back: Condvar::new() }
+        let free = Free { turns: count, makers: count - count / 4 };
+        Self { free: Mutex::new(free), given_back: Condvar::new() }
     }
 
     /// Takes a turn, waiting for one for at most `limit`.
     ///
     /// # Errors
     /// [`FaultKind::TryLater`]: none became free in time.
-    pub fn take(&self, limit: Duration) -> Outcome<Turn<'_>> {
+    pub(super) fn take(&self, purpose: Purpose, limit: Duration) -> Outcome<Turn<'_>> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.given_back.wait_timeout_while(free, limit, |free| *free == 0);
+        let waited = self.given_back.wait_timeout_while(free, limit, |free| !free.has_one(purpose));
         let (mut free, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if *free == 0 {
+        if !free.has_one(purpose) {
             let what = format!("no plugin could be run within {} s: as many as may run do", limit.as_secs());
             return Err(Fault::new(FaultKind::TryLater, what)
                 .remedy("raise \"pluginLimit\", or see which plugin takes so long"));
         }
-        *free -= 1;
-        Ok(Turn(self))
-    }
-
-    /// How many are free now.
-    pub fn free(&self) -> usize {
-        *self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        free.turns -= 1;
+        if let Some(makers) = free.of_makers(purpose) {
+            *makers -= 1;
+        }
+        Ok(Turn(self, purpose))
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.given_back.notify_one();
+        let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.turns += 1;
+        if let Some(makers) = free.of_makers(self.1) {
+            *makers += 1;
+        }
+        // It may not be for the one who waits longest.
+        self.0.given_back.notify_all();
     }
 }
 
@@ -56,18 +88,59 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn now(turns: &Turns, purpose: Purpose) -> Outcome<Turn<'_>> {
+        turns.take(purpose, Duration::ZERO)
+    }
+
     #[test]
     fn no_more_run_than_there_are_turns_and_a_turn_goes_to_who_waits() {
         let turns = Turns::new(1);
-        let first = turns.take(Duration::ZERO).unwrap();
-        assert_eq!(turns.take(Duration::ZERO).unwrap_err().kind(), FaultKind::TryLater);
+        let first = now(&turns, Purpose::Making).unwrap();
+        for purpose in [Purpose::Making, Purpose::Other] {
+            assert_eq!(now(&turns, purpose).unwrap_err().kind(), FaultKind::TryLater);
+        }
 
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| turns.take(Duration::from_secs(60)).is_ok());
+            let second = scope.spawn(|| turns.take(Purpose::Making, LONG).is_ok());
             drop(first);
             assert!(second.join().unwrap());
         });
 
-        assert_eq!(turns.free(), 1);
+        assert_eq!(*turns.free.lock().unwrap(), Free { turns: 1, makers: 1 });
+    }
+
+    #[test]
+    fn whoever_makes_something_leaves_a_quarter_of_the_turns() {
+        let turns = Turns::new(4);
+        let made: Vec<_> = (0..3).map(|_| now(&turns, Purpose::Making).unwrap()).collect();
+        now(&turns, Purpose::Making).unwrap_err();
+
+        let other = now(&turns, Purpose::Other).unwrap();
+        now(&turns, Purpose::Other).unwrap_err();
+        drop(other);
+        now(&turns, Purpose::Making).unwrap_err();
+
+        drop(made);
+        let others: Vec<_> = (0..4).map(|_| now(&turns, Purpose::Other).unwrap()).collect();
+        now(&turns, Purpose::Making).unwrap_err();
+        drop(others);
+        assert_eq!(*turns.free.lock().unwrap(), Free { turns: 4, makers: 3 });
+    }
+
+    #[test]
+    fn a_turn_that_is_not_for_one_who_waits_goes_to_another() {
+        let turns = Turns::new(4);
+        let made: Vec<_> = (0..3).map(|_| now(&turns, Purpose::Making).unwrap()).collect();
+        let other = now(&turns, Purpose::Other).unwrap();
+        std::thread::scope(|scope| {
+            let maker = scope.spawn(|| turns.take(Purpose::Making, LONG).is_ok());
+            let second = scope.spawn(|| turns.take(Purpose::Other, LONG).is_ok());
+            drop(other);
+            assert!(second.join().unwrap());
+            drop(made);
+            assert!(maker.join().unwrap());
+        });
     }
 }
