@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::engine::ports::Networks;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::object::fold;
+use crate::model::folded;
 use crate::model::pod::RESOURCE_NAME;
 use crate::model::{CniVersion, FaultKind, Network, Object, PluginConf};
 use crate::plan::resolve::Named;
@@ -188,7 +188,9 @@ fn read(path: &Path, version: CniVersion) -> Outcome<Vec<Definition>> {
     };
     let mut definitions = Vec::new();
     for document in documents.into_iter().filter(|d| !d.is_null()) {
-        match serde_json::from_value::<Manifest>(fold(document)) {
+        let document =
+            serde_json::value::to_raw_value(&document).map_err(|cause| undecodable(cause.into()))?;
+        match folded::decode::<Manifest>(&document) {
             Ok(manifest) => definitions.extend(manifests(manifest, version)),
             Err(cause) if yaml => return Err(undecodable(cause.into())),
             // JSON without a "kind" is a plain configuration.

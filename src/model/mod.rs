@@ -11,6 +11,7 @@ pub mod device_info;
 pub mod dialect;
 pub mod event;
 pub mod fault;
+pub mod folded;
 pub mod ids;
 pub mod mac;
 pub mod network;

@@ -1,19 +1,18 @@
 //! A JSON object kept as it was written: order of keys, numbers, unknown keys, white space inside values.
 //!
 //! Plugin configurations travel through Manifold as [`Object`]s. What the specification says to inject is injected
-//! with [`Object::set`]; nothing else changes. What Manifold itself reads from one is decoded with
-//! [`Object::decode`], which matches keys without regard to case and takes `null` for absent, as the reference
-//! plugins (Go's `encoding/json`) do.
+//! with [`Object::set`]; nothing else changes. What Manifold itself reads from one is decoded with [`Object::decode`], as
+//! [`folded`] says.
 
 use std::fmt;
 
 use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::fault::{Fault, FaultKind, Outcome};
+use super::folded::{self, Entries};
 
 /// Longest configuration read, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -104,14 +103,14 @@ impl Object {
         self.entries.is_empty()
     }
 
-    /// Decodes the object into `T`, whose keys must be all lower case: see [`fold`]. Of a struct, only the keys it names
-    /// are looked into; of one written several times, the last that is not `null` counts.
+    /// Decodes the object into `T`, whose keys must be all lower case: see [`folded`]. Of a struct, only the keys it names
+    /// are looked into.
     ///
     /// # Errors
     /// A value of the wrong type; `what` names the object.
     pub fn decode<T: DeserializeOwned>(&self, what: &str) -> Outcome<T> {
         // One place that decodes, whatever the type: each is code of its own.
-        let read = |object: &Self| T::deserialize(Folded(object));
+        let read = |object: &Self| T::deserialize(Whole(object));
         read(self).map_err(|cause| self.undecoded(what, cause, &|object| read(object).err()))
     }
 
@@ -137,62 +136,29 @@ impl Object {
     }
 }
 
-/// Decodes one value into `T`, whose keys must be all lower case: see [`fold`].
+/// Decodes one value into `T`, whose keys must be all lower case: see [`folded`].
 ///
 /// # Errors
 /// A value of the wrong type; `what` names it.
 pub fn decode<T: DeserializeOwned>(value: &RawValue, what: &str) -> Outcome<T> {
-    let value = serde_json::from_str(value.get()).map_err(|cause| undecodable(what, cause))?;
-    serde_json::from_value(fold(value)).map_err(|cause| undecodable(what, cause))
+    folded::decode(value).map_err(|cause| undecodable(what, cause))
 }
 
-/// Lower-cases every key and drops every `null` of an object, at all depths.
-///
-/// Types decoded through it spell their keys in lower case (`linkincontainer`), and so match any letter case.
-pub fn fold(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let kept = map.into_iter().filter(|(_, v)| !v.is_null());
-            Value::Object(kept.map(|(k, v)| (k.to_ascii_lowercase(), fold(v))).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(fold).collect()),
-        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
-    }
-}
+/// An object that is decoded as a whole: a struct or a map.
+struct Whole<'a>(&'a Object);
 
-/// An object whose values are parsed and folded when they are asked for.
-struct Folded<'a>(&'a Object);
-
-impl Folded<'_> {
-    fn values(&self, is_asked_for: impl Fn(&str) -> bool) -> Result<Value, serde_json::Error> {
-        let mut map = serde_json::Map::new();
-        for (key, value) in self.0.iter().filter(|(key, value)| value.get() != "null" && is_asked_for(key)) {
-            map.insert(key.to_ascii_lowercase(), fold(serde_json::from_str(value.get())?));
-        }
-        Ok(Value::Object(map))
-    }
-}
-
-impl<'de> Deserializer<'de> for Folded<'_> {
+impl<'de> Deserializer<'de> for Whole<'de> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        self.values(|_| true)?.deserialize_any(visitor)
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        let values = self.values(|key| fields.iter().any(|field| field.eq_ignore_ascii_case(key)))?;
-        values.deserialize_struct(name, fields, visitor)
+        let mut entries = Entries::default();
+        self.0.iter().for_each(|(key, value)| entries.put(key.into(), value));
+        entries.visit(visitor, 0)
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 
@@ -220,9 +186,9 @@ impl Serialize for Object {
 }
 
 /// Collects the entries of an object.
-struct Entries;
+struct Collect;
 
-impl<'de> Visitor<'de> for Entries {
+impl<'de> Visitor<'de> for Collect {
     type Value = Object;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -243,7 +209,7 @@ impl<'de> Visitor<'de> for Entries {
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Entries)
+        deserializer.deserialize_map(Collect)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Addresses as texts: how configurations write them, and how the store of `host-local` names its files.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -18,7 +19,7 @@ pub fn go_text(address: &IpAddr) -> String {
 ///
 /// # Errors
 /// A text that is no address; `place` names it in the error.
-pub fn address(text: &str, place: &str) -> Outcome<IpAddr> {
+pub fn address(text: &str, place: impl Display) -> Outcome<IpAddr> {
     text.parse::<IpAddr>().map(|a| a.to_canonical()).map_err(|cause| {
         wrong(format!("{place} {text:?} is not an IP address"), "write an address such as \"10.1.2.3\"")
             .because(cause)
@@ -29,7 +30,7 @@ pub fn address(text: &str, place: &str) -> Outcome<IpAddr> {
 ///
 /// # Errors
 /// As [`address`].
-pub fn optional(text: Option<&str>, place: &str) -> Outcome<Option<IpAddr>> {
+pub fn optional(text: Option<&str>, place: impl Display) -> Outcome<Option<IpAddr>> {
     text.filter(|t| !t.is_empty()).map(|t| address(t, place)).transpose()
 }
 
@@ -38,7 +39,7 @@ pub fn optional(text: Option<&str>, place: &str) -> Outcome<Option<IpAddr>> {
 /// # Errors
 /// A text without a prefix length, or with one that does not fit. An IPv4-mapped address is refused: its prefix length
 /// would count bits that an IPv4 address does not have.
-pub fn cidr(text: &str, place: &str) -> Outcome<IpNetwork> {
+pub fn cidr(text: &str, place: impl Display) -> Outcome<IpNetwork> {
     cidr::parse(text).filter(|network| network.ip().to_canonical() == network.ip()).ok_or_else(|| {
         wrong(
             format!("{place} {text:?} is not an address with a prefix length"),
@@ -51,7 +52,7 @@ pub fn cidr(text: &str, place: &str) -> Outcome<IpNetwork> {
 ///
 /// # Errors
 /// A text that is neither.
-pub fn without_prefix(text: &str, place: &str) -> Outcome<IpAddr> {
+pub fn without_prefix(text: &str, place: impl Display) -> Outcome<IpAddr> {
     if text.contains('/') { cidr(text, place).map(|c| c.ip()) } else { address(text, place) }
 }
 

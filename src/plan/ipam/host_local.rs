@@ -1,5 +1,6 @@
 //! `host-local`: one address out of each set of ranges, from a store on this node.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
@@ -42,12 +43,9 @@ pub(super) const KNOWN: Known =
 pub(super) const RANGE: Known =
     Known { plain: &["gateway", "rangeEnd", "rangeStart", "subnet"], objects: &[] };
 
-/// The keys of `ipam`.
+/// The keys of `ipam`, beside those of [`RangeConf`]: one set of one range, the old form.
 #[derive(Deserialize)]
 struct Keys {
-    /// `subnet`, `rangeStart`, `rangeEnd` and `gateway` beside the others: one set of one range, the old form.
-    #[serde(flatten)]
-    flat: RangeConf,
     #[serde(default)]
     ranges: Vec<Vec<RangeConf>>,
     #[serde(default)]
@@ -57,7 +55,7 @@ struct Keys {
 }
 
 /// One range as written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct RangeConf {
     subnet: Option<String>,
     rangestart: Option<String>,
@@ -72,7 +70,7 @@ struct RangeConf {
 /// absolute.
 pub(super) fn read(ask: Ask<'_>, ipam: &RawValue) -> Outcome<HostLocal> {
     let keys: Keys = object::decode(ipam, "\"ipam\"")?;
-    let sets = all_sets(ask, &keys)?;
+    let sets = all_sets(ask, object::decode(ipam, "\"ipam\"")?, keys.ranges)?;
     let v4 = sets.iter().flat_map(|set| set.first()).filter(|range| range.start.is_ipv4()).count();
     one_per_family(ask, v4, sets.len() - v4)?;
     let requested = requested(ask)?;
@@ -118,12 +116,12 @@ impl HostLocal {
 }
 
 /// All sets in the order in which the reference numbers them: those the runtime gives, the old form, the others.
-fn all_sets(ask: Ask<'_>, keys: &Keys) -> Outcome<Vec<Vec<AddressRange>>> {
+fn all_sets(ask: Ask<'_>, flat: RangeConf, ranges: Vec<Vec<RangeConf>>) -> Outcome<Vec<Vec<AddressRange>>> {
     let mut written: Vec<Vec<RangeConf>> = list(ask.runtime("ipRanges"), "runtimeConfig.ipRanges")?;
-    if keys.flat.subnet.as_deref().is_some_and(|subnet| !subnet.is_empty()) {
-        written.push(vec![keys.flat.clone()]);
+    if flat.subnet.as_deref().is_some_and(|subnet| !subnet.is_empty()) {
+        written.push(vec![flat]);
     }
-    written.extend(keys.ranges.iter().cloned());
+    written.extend(ranges);
     if written.is_empty() {
         return Err(wrong(
             "\"ipam\" of type \"host-local\" has no ranges",
@@ -144,10 +142,11 @@ fn one_set(number: usize, set: &[RangeConf]) -> Outcome<Vec<AddressRange>> {
         ));
     }
     at_most(set.len(), MAX_RANGES, "ranges in one set")?;
-    let place = |conf: &RangeConf| {
-        format!("range {:?} of range set {number}", conf.subnet.as_deref().unwrap_or_default())
-    };
-    set.iter().map(|conf| one_range(conf, &place(conf))).collect()
+    let each = set.iter().map(|conf| {
+        let subnet = conf.subnet.as_deref().unwrap_or_default();
+        one_range(conf, format_args!("range {subnet:?} of range set {number}"))
+    });
+    each.collect()
 }
 
 /// Reads one range, with what is left out filled in: the gateway is the first address of the subnet, the range goes
@@ -156,16 +155,16 @@ fn one_set(number: usize, set: &[RangeConf]) -> Outcome<Vec<AddressRange>> {
 /// An IPv4 range that is written to begin with the network's own address or to end with the broadcast address is
 /// accepted, as the reference accepts it, and stops short of them: the reference hands both out, and no host can use
 /// them. A range written to begin behind its end is refused, also where the end is the default.
-fn one_range(conf: &RangeConf, place: &str) -> Outcome<AddressRange> {
+fn one_range(conf: &RangeConf, place: fmt::Arguments<'_>) -> Outcome<AddressRange> {
     let subnet = subnet(conf, place)?;
     let inside = |text: Option<&str>, key: &str| {
-        let found = address::optional(text, &format!("\"{key}\" of {place}"))?;
+        let found = address::optional(text, format_args!("\"{key}\" of {place}"))?;
         found.filter(|ip| !subnet.contains(*ip)).map_or(Ok(found), |ip| {
             let what = format!("\"{key}\" \"{ip}\" of {place} is not in the subnet");
             Err(wrong(what, "name an address of the subnet"))
         })
     };
-    let gateway = address::optional(conf.gateway.as_deref(), &format!("\"gateway\" of {place}"))?;
+    let gateway = address::optional(conf.gateway.as_deref(), format_args!("\"gateway\" of {place}"))?;
     let first = successor(subnet.network());
     let last = if subnet.is_ipv4() { predecessor(subnet.broadcast()) } else { subnet.broadcast() };
     let start = inside(conf.rangestart.as_deref(), "rangeStart")?.unwrap_or(first);
@@ -178,11 +177,11 @@ fn one_range(conf: &RangeConf, place: &str) -> Outcome<AddressRange> {
     Ok(AddressRange { subnet, start, end, gateway: gateway.unwrap_or(first) })
 }
 
-fn subnet(conf: &RangeConf, place: &str) -> Outcome<IpNetwork> {
+fn subnet(conf: &RangeConf, place: fmt::Arguments<'_>) -> Outcome<IpNetwork> {
     let Some(text) = conf.subnet.as_deref().filter(|text| !text.is_empty()) else {
         return Err(wrong(format!("{place} has no \"subnet\""), "give every range a \"subnet\""));
     };
-    let subnet = address::cidr(text, &format!("\"subnet\" of {place}"))?;
+    let subnet = address::cidr(text, format_args!("\"subnet\" of {place}"))?;
     let longest = if subnet.is_ipv4() { 30 } else { 126 };
     if subnet.prefix() > longest {
         let what = format!("the subnet of {place} is too small");
@@ -281,6 +280,7 @@ mod tests {
 
     #[test]
     fn the_keys_that_are_known_are_those_that_are_read() {
+        assert_read::<Keys>(&KNOWN);
         assert_read::<RangeConf>(&RANGE);
     }
 }

@@ -1,0 +1,275 @@
+//! JSON text decoded as the reference plugins (Go's `encoding/json`) decode it: keys in any letter case, `null` for
+//! absent, of a key written several times the last value that is not `null`; at all depths.
+//!
+//! Types decoded through it spell their keys in lower case (`linkincontainer`). A value stays text until the type asks
+//! for it, so what nobody asks for costs nothing.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{Error as _, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
+use serde_json::value::RawValue;
+use serde_json::{Error, Value};
+
+/// How deep values may lie in each other, as in `serde_json`.
+const MAX_DEPTH: u8 = 128;
+
+/// Decodes one value into `T`, whose keys must be all lower case.
+///
+/// # Errors
+/// A value of the wrong type.
+pub fn decode<'de, T: Deserialize<'de>>(value: &'de RawValue) -> Result<T, Error> {
+    T::deserialize(Folded::new(value))
+}
+
+/// A value that is to be decoded.
+pub(super) struct Folded<'de> {
+    text: &'de str,
+    /// In how many others it lies.
+    depth: u8,
+}
+
+/// The entries of an object by their keys in lower case, without `null`s; of each key the last.
+#[derive(Default)]
+pub(super) struct Entries<'de>(BTreeMap<Cow<'de, str>, &'de RawValue>);
+
+impl<'de> Folded<'de> {
+    fn new(value: &'de RawValue) -> Self {
+        Self { text: value.get(), depth: 0 }
+    }
+
+    /// One that lies in this.
+    fn inner(value: &'de RawValue, depth: u8) -> Self {
+        Self { text: value.get(), depth: depth.saturating_add(1) }
+    }
+
+    /// All of it, folded.
+    fn whole(self) -> Result<Value, Error> {
+        Value::deserialize(self)
+    }
+}
+
+impl<'de> Entries<'de> {
+    pub(super) fn put(&mut self, key: Cow<'de, str>, value: &'de RawValue) {
+        if value.get() == "null" {
+            return;
+        }
+        let upper = key.bytes().any(|byte| byte.is_ascii_uppercase());
+        let key = if upper { Cow::Owned(key.to_ascii_lowercase()) } else { key };
+        self.0.insert(key, value);
+    }
+
+    /// Has a type take what it asks for; `depth` is how deep the object lies.
+    pub(super) fn visit<V: Visitor<'de>>(self, visitor: V, depth: u8) -> Result<V::Value, Error> {
+        let each = self.0.into_iter().map(|(key, value)| (key, Folded::inner(value, depth)));
+        let mut each = MapDeserializer::new(each);
+        let visited = visitor.visit_map(&mut each)?;
+        each.end()?;
+        Ok(visited)
+    }
+}
+
+impl<'de> IntoDeserializer<'de, Error> for Folded<'de> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl<'de> Deserializer<'de> for Folded<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.depth >= MAX_DEPTH {
+            return Err(Error::custom("values lie too deep in each other"));
+        }
+        match self.text.as_bytes().first() {
+            Some(b'{') => serde_json::from_str::<Entries<'de>>(self.text)?.visit(visitor, self.depth),
+            Some(b'[') => {
+                let items: Vec<&'de RawValue> = serde_json::from_str(self.text)?;
+                let each = items.into_iter().map(|value| Folded::inner(value, self.depth));
+                let mut each = SeqDeserializer::new(each);
+                let visited = visitor.visit_seq(&mut each)?;
+                each.end()?;
+                Ok(visited)
+            }
+            // Of numbers, texts and the like it is told what they are, and not where.
+            _ => serde_json::from_str::<Value>(self.text)?.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.text == "null" { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.whole()?.deserialize_newtype_struct(name, visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        self.whole()?.deserialize_enum(name, variants, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
+        seq tuple tuple_struct map struct identifier
+    }
+}
+
+/// Collects the entries of an object.
+struct Collect;
+
+impl<'de> Visitor<'de> for Collect {
+    type Value = Entries<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
+        let mut entries = Entries::default();
+        while let Some(Key(key)) = map.next_key()? {
+            entries.put(key, map.next_value()?);
+        }
+        Ok(entries)
+    }
+}
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// A key, borrowed where nothing in it is escaped.
+#[derive(Deserialize)]
+pub struct Key<'a>(#[serde(borrow)] pub Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    /// What is decoded, by its definition: a tree whose keys are lower case, without the `null`s of objects.
+    fn fold(value: Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let kept = map.into_iter().filter(|(_, v)| !v.is_null());
+                Value::Object(kept.map(|(k, v)| (k.to_ascii_lowercase(), fold(v))).collect())
+            }
+            Value::Array(items) => Value::Array(items.into_iter().map(fold).collect()),
+            plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
+        }
+    }
+
+    fn raw(text: &str) -> Box<RawValue> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Conf {
+        ranges: Vec<Vec<Range>>,
+        mode: Option<Mode>,
+        on: Option<bool>,
+        #[serde(flatten)]
+        flat: Range,
+        kept: Option<Box<RawValueText>>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Range {
+        subnet: Option<String>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Mode {
+        Bridge,
+    }
+
+    /// A newtype.
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct RawValueText(String);
+
+    #[test]
+    fn keys_match_in_any_letter_case_at_all_depths() {
+        let text = r#"{"RANGES":[[{"Subnet":"a","other":[{}]}],[]],"Mode":"bridge","mode":null,"ON":true,"on":false,
+            "SubNet":"b","k\u0065pt":"t"}"#;
+
+        let range = |subnet: &str| Range { subnet: Some(subnet.into()) };
+        let expected = Conf {
+            ranges: vec![vec![range("a")], vec![]],
+            mode: Some(Mode::Bridge),
+            on: Some(false),
+            flat: range("b"),
+            kept: Some(Box::new(RawValueText("t".into()))),
+        };
+        assert_eq!(decode::<Conf>(&raw(text)).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_of_the_wrong_type_is_told_without_a_place_in_a_text_that_nobody_sees() {
+        for (text, told) in [
+            (r#"{"ranges":{}}"#, "invalid type: map, expected a sequence"),
+            (r#"{"ranges":[[1]]}"#, "invalid type: integer `1`, expected struct Range"),
+            (r#"{"ranges":[],"on":"yes"}"#, "invalid type: string \"yes\", expected a boolean"),
+            (r#"{"ranges":[],"mode":"none"}"#, "unknown variant `none`, expected `bridge`"),
+            (r#"{"Ranges":null}"#, "missing field `ranges`"),
+        ] {
+            assert_eq!(decode::<Conf>(&raw(text)).unwrap_err().to_string(), told);
+        }
+    }
+
+    #[test]
+    fn no_depth_of_nesting_exhausts_the_stack() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let text = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+            let Ok(value) = serde_json::from_str::<Box<RawValue>>(&text) else { continue };
+            assert!(decode::<Value>(&value).is_err());
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,4}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec(("[a-cA-C\"é]{1,2}", inner), 0..4)
+                    .prop_map(|entries| Value::Object(entries.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_tree_is_decoded_as_its_definition_says(value in any_json()) {
+            let text = serde_json::to_string_pretty(&json!({"Outer": value})).unwrap();
+            let value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(decode::<Value>(&raw(&text)).unwrap(), fold(value));
+        }
+    }
+}
