@@ -42,7 +42,7 @@ fn unread_of(conf: &PluginConf, alone: bool) -> Vec<String> {
     if alone {
         known.push(&keys::OF_THE_PROGRAM);
     }
-    let mut whats = keys::unknown(conf.object(), "", &known);
+    let mut whats = keys::unknown(conf.object(), &known);
     if known.iter().any(|known| known.names().any(|name| name == "ipam")) {
         whats.extend(ipam::unread(conf));
     }

@@ -1,8 +1,13 @@
 //! Keys that a configuration has and nobody reads: most of them are misspelt.
 
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::model::Object;
+use crate::model::folded::Key;
 
 /// Most keys of one configuration that are told.
 const MAX_TOLD: usize = 8;
@@ -58,19 +63,22 @@ pub struct Known {
     pub objects: &'static [(&'static str, &'static Known)],
 }
 
-/// What is said of the keys of an object that are not known; `path` is where it stands, and empty at the top.
+/// What is said of the keys of an object that are not known.
 ///
 /// Keys of the name space that CNI reserves (`cni.dev/`), and those that begin with `_`, as comments do, are nobody's
 /// mistake.
-pub fn unknown(object: &Object, path: &str, known: &[&Known]) -> Vec<String> {
-    let mut told = Vec::new();
-    look_over(object, path, known, &mut told);
-    if told.len() > MAX_TOLD {
-        let more = told.len() - MAX_TOLD;
-        told.truncate(MAX_TOLD);
-        told.push(format!("{more} more keys have no effect"));
-    }
-    told
+pub fn unknown(object: &Object, known: &[&Known]) -> Vec<String> {
+    let mut told = Told::default();
+    let mut look = Look { path: "", known, told: &mut told };
+    object.iter().for_each(|(key, value)| look.at(key, value));
+    told.lines()
+}
+
+/// The same of a value's keys; `path` is where it stands.
+pub fn unknown_in(value: &RawValue, path: &str, known: &[&Known]) -> Vec<String> {
+    let mut told = Told::default();
+    Look { path, known, told: &mut told }.over(value);
+    told.lines()
 }
 
 /// Of some names, the one that was probably meant by `written`.
@@ -86,26 +94,117 @@ pub fn nearest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Optio
     names.filter_map(|name| far(name).map(|distance| (distance, name))).min().map(|(_, name)| name)
 }
 
-fn look_over(object: &Object, path: &str, known: &[&Known], told: &mut Vec<String>) {
-    for (key, value) in object.iter().filter(|(key, value)| value.get() != "null" && may_be_wrong(key)) {
-        let found = known.iter().find_map(|known| known.find(key));
-        let place = if path.is_empty() { shown(key) } else { format!("{path}.{}", shown(key)) };
-        match found {
+/// What was found, each once.
+#[derive(Default)]
+struct Told {
+    lines: Vec<String>,
+    /// How many keys came after those.
+    more: usize,
+}
+
+impl Told {
+    fn lines(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.lines.push(format!("{} more keys have no effect", self.more));
+        }
+        self.lines
+    }
+}
+
+/// A look over the keys of a value, and of the values beneath them. Of what is right nothing is copied.
+struct Look<'a> {
+    /// Where the value stands; empty at the top.
+    path: &'a str,
+    known: &'a [&'a Known],
+    told: &'a mut Told,
+}
+
+impl Look<'_> {
+    /// Looks over an object, or each of a list, however deep.
+    fn over(self, value: &RawValue) {
+        // It is JSON: what is refused lies too deep for anybody to read it.
+        drop(self.deserialize(&mut serde_json::Deserializer::from_str(value.get())));
+    }
+
+    fn at(&mut self, key: &str, value: &RawValue) {
+        if value.get() == "null" || !may_be_wrong(key) {
+            return;
+        }
+        match self.known.iter().find_map(|known| known.find(key)) {
             Some(Beneath::Nothing) => {}
             Some(Beneath::Keys(keys)) => {
-                each_object(value, &mut |inner| look_over(inner, &place, &[keys], told))
+                Look { path: &self.place(key), known: &[keys], told: self.told }.over(value);
             }
+            None if self.told.lines.len() >= MAX_TOLD => self.told.more += 1,
             None => {
-                let names = known.iter().flat_map(|known| known.names());
+                let names = self.known.iter().flat_map(|known| known.names());
                 let hint = nearest(key, names).map(|name| format!("; did you mean {name:?}?"));
-                let warning =
+                let place = self.place(key);
+                let line =
                     format!("{place:?} has no effect: there is no such key{}", hint.unwrap_or_default());
                 // The ranges of a set all have the same keys.
-                if !told.contains(&warning) {
-                    told.push(warning);
+                if !self.told.lines.contains(&line) {
+                    self.told.lines.push(line);
                 }
             }
         }
+    }
+
+    fn place(&self, key: &str) -> String {
+        if self.path.is_empty() { shown(key) } else { format!("{}.{}", self.path, shown(key)) }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Look<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Look<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &RawValue>()? {
+            self.at(&key, value);
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let Self { path, known, told } = self;
+        while items.next_element_seed(Look { path, known, told })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 }
 
@@ -115,15 +214,6 @@ fn may_be_wrong(key: &str) -> bool {
 
 fn shown(key: &str) -> String {
     key.chars().take(MAX_KEY).collect()
-}
-
-/// Calls `look` with an object, or with each of a list, however deep.
-fn each_object(value: &RawValue, look: &mut dyn FnMut(&Object)) {
-    if let Ok(object) = serde_json::from_str::<Object>(value.get()) {
-        look(&object);
-    } else if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(value.get()) {
-        items.into_iter().for_each(|item| each_object(item, look));
-    }
 }
 
 /// What is beneath a key.

@@ -19,7 +19,7 @@ use super::keys::{self, Known};
 use super::kind::Ask;
 use super::step::{ExecStep, Step, Yields};
 use crate::model::fault::{Fault, FaultKind, Outcome};
-use crate::model::{CniResult, Object, PluginConf, PluginType, object};
+use crate::model::{CniResult, Object, PluginConf, PluginType, folded, object};
 
 /// How an interface comes by its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,20 +63,24 @@ pub fn read(ask: Ask<'_>) -> Outcome<Ipam> {
 
 /// What is said of a plugin's `ipam` object that nobody reads.
 pub fn unread(conf: &PluginConf) -> Vec<String> {
-    let raw = conf.object().find("ipam");
-    let Some(object) = raw.and_then(|raw| serde_json::from_str::<Object>(raw.get()).ok()) else {
-        return Vec::new();
-    };
-    let head: Head = object.decode("\"ipam\"").unwrap_or_default();
+    let Some(raw) = conf.object().find("ipam") else { return Vec::new() };
+    let head: Head = folded::decode(raw).unwrap_or_default();
     let native = head.native.unwrap_or(true);
     let known: &[&Known] = match head.kind.as_str() {
-        "" => return without_type(&object).into_iter().collect(),
+        "" => {
+            return serde_json::from_str(raw.get())
+                .ok()
+                .as_ref()
+                .and_then(without_type)
+                .into_iter()
+                .collect();
+        }
         "host-local" if native => &[&HEAD, &host_local::KNOWN, &host_local::RANGE],
         "static" if native => &[&HEAD, &fixed::KNOWN],
         // The keys of a plugin are its own affair.
         _ => return Vec::new(),
     };
-    keys::unknown(&object, "ipam", known)
+    keys::unknown_in(raw, "ipam", known)
 }
 
 /// Of an object without `type` nothing is read; an empty one is how one asks for no address.
