@@ -7,17 +7,20 @@ use std::os::unix::fs::FileExt;
 
 use nix::fcntl::OFlag;
 
-use super::folder::{Content, Folder};
+use super::folder::Folder;
 use crate::model::fault::Outcome;
 use crate::plan::ipam::address::go_text;
+
+/// Longest content that is an address, in bytes, with white space around it.
+const MAX_TEXT: usize = 64;
 
 /// The cursor of one set. The store's lock is held.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
     folder: &'a Folder,
     name: String,
-    /// The file, where it was read already and is one.
-    file: Option<File>,
+    /// The file and its length in bytes, where it was read already and is one.
+    file: Option<(File, u64)>,
 }
 
 impl<'a> Cursor<'a> {
@@ -28,10 +31,12 @@ impl<'a> Cursor<'a> {
 
     /// The address taken last. A cursor that cannot be read costs its place in the round, nothing else.
     pub(super) fn last(&mut self) -> Option<IpAddr> {
-        let file = self.folder.entry(&self.name, OFlag::O_RDWR, 0).ok()?;
-        let Ok(Content::Text(text)) = Folder::content(&file) else { return None };
+        let file = self.open(OFlag::O_RDWR).ok()?;
+        let mut bytes = [0; MAX_TEXT];
+        let length = file.0.read_at(&mut bytes, 0).ok()?;
         self.file = Some(file);
-        text.parse().ok().map(|address: IpAddr| address.to_canonical())
+        let text = std::str::from_utf8(bytes.get(..length)?).ok()?;
+        text.trim().parse().ok().map(|address: IpAddr| address.to_canonical())
     }
 
     /// Remembers the address taken last. The file is written in place, as by the reference, and never empty on the way:
@@ -39,14 +44,20 @@ impl<'a> Cursor<'a> {
     /// waits.
     pub(super) fn set(&mut self, address: &IpAddr) -> Outcome<()> {
         let text = go_text(address);
-        let open = || self.folder.entry(&self.name, OFlag::O_WRONLY | OFlag::O_CREAT, 0o600);
-        let file = self.file.take().map_or_else(|| open().map_err(io::Error::from), Ok);
-        let written = file.and_then(|file| {
+        let known = self.file.take().map(Ok);
+        let file = known.unwrap_or_else(|| self.open(OFlag::O_WRONLY | OFlag::O_CREAT));
+        let written = file.and_then(|(file, before)| {
             file.write_all_at(text.as_bytes(), 0)?;
             let length = text.len() as u64;
-            if file.metadata()?.len() > length { file.set_len(length) } else { Ok(()) }
+            if before > length { file.set_len(length) } else { Ok(()) }
         });
         written.map_err(|cause| self.folder.failed("write", &self.name, cause))
+    }
+
+    fn open(&self, flags: OFlag) -> io::Result<(File, u64)> {
+        let file = self.folder.entry(&self.name, flags, 0o600)?;
+        let meta = file.metadata()?;
+        if meta.is_file() { Ok((file, meta.len())) } else { Err(io::ErrorKind::InvalidInput.into()) }
     }
 }
 

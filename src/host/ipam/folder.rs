@@ -12,6 +12,7 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::birth;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 
 /// Longest entry read, in bytes: a container id and an interface name are far shorter.
@@ -32,6 +33,8 @@ pub(super) enum Content {
     Absent,
     /// Something that is no file: a symbolic link, a directory, a device.
     Foreign,
+    /// An address's file whose maker died before it wrote.
+    Unfinished,
     /// A file with this text, white space around it taken off.
     Text(String),
 }
@@ -62,11 +65,6 @@ impl Folder {
         &self.path
     }
 
-    /// The directory itself.
-    pub(super) fn dir(&self) -> &File {
-        &self.dir
-    }
-
     /// Opens an entry, never through a symbolic link, and never waiting for the other end of a pipe.
     pub(super) fn entry(&self, name: &str, flags: OFlag, mode: u32) -> Result<File, Errno> {
         let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
@@ -86,8 +84,12 @@ impl Folder {
 
     /// What stands in an open entry.
     pub(super) fn content(file: &File) -> io::Result<Content> {
-        if !file.metadata()?.is_file() {
+        let meta = file.metadata()?;
+        if !meta.is_file() {
             return Ok(Content::Foreign);
+        }
+        if birth::is_unfinished(&meta) {
+            return Ok(Content::Unfinished);
         }
         let mut bytes = Vec::new();
         file.take(MAX_ENTRY).read_to_end(&mut bytes)?;

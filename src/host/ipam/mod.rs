@@ -9,10 +9,10 @@
 //! | `last_reserved_ip.<number of the range set>` | an address | 0600 |
 //! | `lock` | nothing; `flock(2)`ed during each operation | 0750 |
 //!
-//! Older files hold the container id alone. No entry is ever opened through a symbolic link.
+//! Older files hold the container id alone; one whose maker died before it wrote is empty, with mode 1600. No entry is ever opened through a symbolic link.
 
+mod birth;
 mod cursor;
-mod draft;
 mod folder;
 mod lock;
 pub mod store;

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 
-use super::draft::Draft;
 use super::folder::{Content, Folder};
 use super::lock::Lock;
 use super::taking::Taking;
@@ -27,6 +26,8 @@ enum Holder {
     Container,
     /// Nobody: the file is empty.
     Nobody,
+    /// Nobody: who made the file died before it wrote.
+    Unborn,
     /// Somebody else.
     Other,
 }
@@ -34,8 +35,8 @@ enum Holder {
 /// Takes one address out of each set, and notes them in the step.
 ///
 /// # Guarantees
-/// All or none: if one set has none left, those of the others are given back. Addresses appear in the store whole or
-/// not at all. What is noted in the step is what is held, also after an error.
+/// All or none: if one set has none left, those of the others are given back. No crash leaves an address that
+/// cannot be given back. What is noted in the step is what is held, also after an error.
 ///
 /// # Assumes
 /// The owner holds none: the reference looks through the whole store for one first and refuses; here the record of the
@@ -106,9 +107,9 @@ fn lost(step: &LeaseStep, owner: &Owner, what: &str) -> Fault {
 /// Takes an address for each set; those taken are in `held` also after an error.
 fn fill(folder: &Folder, step: &LeaseStep, owner: &Owner, held: &mut Vec<IpAddr>) -> Outcome<Vec<IpConfig>> {
     let mut ips = Vec::new();
+    let text = mark(owner);
     for (number, set) in step.sets.iter().enumerate() {
-        let draft = Draft::write(folder, &mark(owner))?;
-        let mut taking = Taking::new(folder, (number, set), draft);
+        let mut taking = Taking::new(folder, (number, set), &text);
         let Candidate { address, range } = taking.one(&step.requested)?;
         held.push(address);
         taking.remember(&address)?;
@@ -128,24 +129,26 @@ fn fill(folder: &Folder, step: &LeaseStep, owner: &Owner, held: &mut Vec<IpAddr>
 fn release(folder: &Folder, address: &IpAddr, owner: &Owner) -> Outcome<()> {
     let name = go_text(address);
     match holder(&folder.read(&name)?, owner) {
-        Some(Holder::Owner | Holder::Container | Holder::Nobody) => folder.remove(&name),
+        Some(Holder::Owner | Holder::Container | Holder::Nobody | Holder::Unborn) => folder.remove(&name),
         Some(Holder::Other) | None => Ok(()),
     }
 }
 
-/// Searches the store and gives back what is the owner's: files that name it, else old ones that name its container.
+/// Searches the store and gives back what is the owner's: files that name it, else old ones that name its container;
+/// and files whose makers died before they wrote, whoever they were.
 /// Files that cannot be read are passed over, as by the reference. Answers with the failures.
 fn release_all(folder: &Folder, owner: &Owner) -> Outcome<Vec<Fault>> {
-    Draft::clear(folder)?;
-    let (mut ours, mut old) = (Vec::new(), Vec::new());
+    let (mut ours, mut old, mut unfinished) = (Vec::new(), Vec::new(), Vec::new());
     for (name, _) in folder.addresses()? {
         match folder.read(&name).ok().and_then(|content| holder(&content, owner)) {
             Some(Holder::Owner) => ours.push(name),
             Some(Holder::Container) => old.push(name),
+            Some(Holder::Unborn) => unfinished.push(name),
             Some(Holder::Nobody | Holder::Other) | None => {}
         }
     }
-    let names = if ours.is_empty() { old } else { ours };
+    let mut names = if ours.is_empty() { old } else { ours };
+    names.append(&mut unfinished);
     Ok(names.iter().filter_map(|name| folder.remove(name).err()).collect())
 }
 
@@ -164,7 +167,11 @@ fn mark(owner: &Owner) -> String {
 }
 
 fn holder(content: &Content, owner: &Owner) -> Option<Holder> {
-    let Content::Text(text) = content else { return None };
+    let text = match content {
+        Content::Absent | Content::Foreign => return None,
+        Content::Unfinished => return Some(Holder::Unborn),
+        Content::Text(text) => text,
+    };
     Some(if text.is_empty() {
         Holder::Nobody
     } else if *text == mark(owner) {

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use super::birth;
 use super::cursor::Cursor;
-use super::draft::Draft;
 use super::folder::{Content, Folder};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::plan::ipam::address::go_text;
@@ -26,18 +26,14 @@ pub(super) struct Taking<'a> {
     number: usize,
     /// Where its round is.
     cursor: Cursor<'a>,
-    /// The file the address gets.
-    draft: Draft<'a>,
+    /// What the address's file says.
+    text: &'a str,
 }
 
 impl<'a> Taking<'a> {
     /// Out of the set with this number, from 0.
-    pub(super) fn new(
-        folder: &'a Folder,
-        (number, set): (usize, &'a [AddressRange]),
-        draft: Draft<'a>,
-    ) -> Self {
-        Self { folder, set, number, cursor: Cursor::new(folder, number), draft }
+    pub(super) fn new(folder: &'a Folder, (number, set): (usize, &'a [AddressRange]), text: &'a str) -> Self {
+        Self { folder, set, number, cursor: Cursor::new(folder, number), text }
     }
 
     /// Takes the address that was asked of this set, or the next in its round.
@@ -54,11 +50,15 @@ impl<'a> Taking<'a> {
     }
 
     fn asked(&mut self, candidate: Candidate<'a>) -> Outcome<Candidate<'a>> {
-        let name = go_text(&candidate.address);
-        if self.draft.publish(&name)? {
+        if self.make(&candidate)? {
             return Ok(candidate);
         }
+        let name = go_text(&candidate.address);
         let by = match self.folder.read(&name)? {
+            Content::Unfinished => {
+                self.folder.remove(&name)?;
+                return self.asked(candidate);
+            }
             Content::Text(text) if text.is_empty() => "an empty file".to_owned(),
             Content::Text(text) => format!("{:?}", text.replace("\r\n", "/")),
             Content::Absent | Content::Foreign => "something that is no file".to_owned(),
@@ -72,17 +72,21 @@ impl<'a> Taking<'a> {
     fn next_free(&mut self) -> Outcome<Candidate<'a>> {
         let mut round = candidates(self.set, self.cursor.last());
         for candidate in round.by_ref().take(TRIES) {
-            if self.draft.publish(&go_text(&candidate.address))? {
+            if self.make(&candidate)? {
                 return Ok(candidate);
             }
         }
         let taken = self.in_use()?;
         for candidate in round.filter(|candidate| !taken.contains(&candidate.address)) {
-            if self.draft.publish(&go_text(&candidate.address))? {
+            if self.make(&candidate)? {
                 return Ok(candidate);
             }
         }
         Err(self.exhausted(taken.len()))
+    }
+
+    fn make(&self, candidate: &Candidate<'_>) -> Outcome<bool> {
+        birth::make(self.folder, &go_text(&candidate.address), self.text)
     }
 
     /// The set's addresses that have an entry in the store, by the names alone.

@@ -1,7 +1,7 @@
 //! What a store promises, without the reference plugin beside it.
 
-use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -140,6 +140,41 @@ fn a_requested_address_is_taken_and_the_round_goes_on_from_it() {
     assert_eq!(fault.kind(), FaultKind::Exists);
     assert!(fault.to_string().contains("c1/net1"), "{fault}");
     assert_eq!(data.addresses(), ["10.1.0.6", "10.1.0.7"]);
+}
+
+/// What a taker leaves that dies before it writes.
+fn unfinished(path: &Path) {
+    fs::write(path, "").unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o1600)).unwrap();
+}
+
+#[test]
+fn an_address_whose_taker_died_before_it_wrote_is_free_for_who_asks_for_it() {
+    let data = Data::new();
+    take(&mut data.step(&[V4]), &owner("c1")).unwrap();
+    unfinished(&data.file("10.1.0.6"));
+    let mut step = data.step(&[V4]);
+    step.requested = vec![ip("10.1.0.6")];
+
+    assert_eq!(take(&mut step, &owner("c2")).unwrap().ips[0].address.ip(), ip("10.1.0.6"));
+
+    holds(&step, &owner("c2")).unwrap();
+}
+
+#[test]
+fn an_address_whose_taker_died_before_it_wrote_is_given_back_with_whatever_else_it_took() {
+    for held in [None, Some(vec![ip("10.1.0.6")])] {
+        let data = Data::new();
+        let mut step = data.step(&[V4]);
+        data.write("10.1.0.5", "");
+        unfinished(&data.file("10.1.0.6"));
+        step.held = held;
+        assert_eq!(holds(&step, &owner("c1")).unwrap_err().kind(), FaultKind::Drift);
+
+        give_back(&step, &owner("c1")).unwrap();
+
+        assert_eq!(data.addresses(), ["10.1.0.5"], "an address that people block stays");
+    }
 }
 
 #[test]
