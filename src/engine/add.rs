@@ -153,7 +153,9 @@ fn clear_the_way(desk: Desk<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32>
                     return Err(broken.into_fault());
                 }
             }
-            Entry::Whole(record) if record.phase == Phase::Attached && record.netns == Some(netns) => {
+            Entry::Whole(record)
+                if record.phase == Phase::Attached && record.netns.is_some_and(|id| id.may_be(&netns)) =>
+            {
                 let owner = &record.attachment.owner;
                 if reads.iter().any(|r| r.attachment.owner == *owner) {
                     return Err(ifname_taken(&owner.ifname));

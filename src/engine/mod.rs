@@ -60,7 +60,7 @@ impl Node<'_> {
             return Ok(Life::Gone);
         }
         match self.probe.netns(path) {
-            Ok(NetnsState::There(there)) if there == id => Ok(Life::Living(path)),
+            Ok(NetnsState::There(there)) if there.may_be(&id) => Ok(Life::Living(path)),
             Ok(NetnsState::There(_) | NetnsState::Gone | NetnsState::Own) => Ok(Life::Gone),
             Ok(NetnsState::Unseen) => Ok(Life::Unseen),
             // It is something else.

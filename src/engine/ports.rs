@@ -15,13 +15,25 @@ use crate::plan::facts::{Answer, Question};
 use crate::plan::resolve::Named;
 use crate::plan::step::{Progress, Step};
 
-/// Which network namespace a path stood for: the device and inode number of its file on nsfs.
+/// Which network namespace a path stood for: the device and inode number of its file on nsfs, and its cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetnsId {
     /// Device number.
     pub dev: u64,
-    /// Inode number.
+    /// Inode number. The kernel gives that of a namespace that is gone to the next one.
     pub ino: u64,
+    /// What no other namespace of the boot has (`SO_NETNS_COOKIE`, from Linux 5.14 on), where the kernel tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<u64>,
+}
+
+impl NetnsId {
+    /// Whether both may be the same namespace, for all that is known of them.
+    pub fn may_be(&self, other: &Self) -> bool {
+        let Self { dev, ino, cookie } = other;
+        (self.dev, self.ino) == (*dev, *ino)
+            && self.cookie.zip(*cookie).is_none_or(|(own, others)| own == others)
+    }
 }
 
 /// What stands at the path of a network namespace.

@@ -76,7 +76,7 @@ impl Netns {
         &self.path
     }
 
-    /// Which namespace it is, seen from the calling thread's, which is `home`.
+    /// Which namespace it is, seen from the calling thread's, which is `home`. Its cookie is not told.
     ///
     /// # Errors
     /// The kernel does not tell.
@@ -84,6 +84,11 @@ impl Netns {
         let there = identity(&self.file).map_err(|cause| unreadable(self.path.as_path(), cause))?;
         let own = identity(home).map_err(|cause| unreadable(Path::new(OWN), cause))?;
         Ok(if there == own { NetnsState::Own } else { NetnsState::There(there) })
+    }
+
+    /// Whether both are the same: they are open, so neither has the number of one that is gone.
+    pub fn is(&self, other: &Self) -> bool {
+        matches!((identity(&self.file), identity(&other.file)), (Ok(this), Ok(that)) if this == that)
     }
 
     /// Runs `work` on a scratch thread inside the namespace and waits for it.
@@ -155,7 +160,7 @@ fn enter(netns: BorrowedFd<'_>) -> nix::Result<()> {
 
 fn identity(file: &File) -> std::io::Result<NetnsId> {
     let meta = file.metadata()?;
-    Ok(NetnsId { dev: meta.dev(), ino: meta.ino() })
+    Ok(NetnsId { dev: meta.dev(), ino: meta.ino(), cookie: None })
 }
 
 /// Whether an error says that nothing is at the path: also a process that died while its `/proc` entry was opened.

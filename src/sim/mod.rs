@@ -241,7 +241,8 @@ impl Probe for SimNode {
     fn netns(&self, path: &NetnsPath) -> Outcome<NetnsState> {
         let state = self.state.borrow();
         Ok(match state.netns.get(path.as_str()) {
-            Some(ino) => NetnsState::There(NetnsId { dev: 4, ino: *ino }),
+            // As if each had the number of the one before it: the kernel gives it anew.
+            Some(cookie) => NetnsState::There(NetnsId { dev: 4, ino: 1, cookie: Some(*cookie) }),
             None => NetnsState::Gone,
         })
     }

@@ -1,5 +1,8 @@
 //! GC, STATUS, VERSION, and what a crash or a second pod leaves to sort out.
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+
 use super::*;
 
 /// The configuration of a GC that calls these containers valid.
@@ -94,6 +97,64 @@ fn a_sandbox_that_got_a_new_namespace_is_attached_anew() {
     stage.scene.call(&Call { verb: "DEL", container: "pod-1", ifname: "eth0", netns }, &stage.conf).result();
     assert_eq!(again.interfaces(), ["lo"]);
     assert_eq!(stage.scene.kept(), Default::default());
+}
+
+/// A pod that was attached by a path which has come to mean another namespace, with the number that the first one had.
+fn renewed() -> (Stage, Pod) {
+    let stage = Stage::with_everything();
+    let path = stage.scene.path("netns");
+    symlink(stage.pod.path().as_str(), &path).unwrap();
+    stage.call_at("ADD").result();
+    // What is in a namespace goes with it, some time later.
+    ["link del eth0", "link del net1", "link del lab", "link del tuned"]
+        .into_iter()
+        .for_each(|words| stage.ip(words));
+    let again = stage.scene.node.pod().unwrap();
+    let [old, new] = [&stage.pod, &again].map(|pod| {
+        let number = fs::metadata(pod.path().as_str()).unwrap().ino();
+        format!("\"ino\":{number}")
+    });
+    fs::remove_file(&path).unwrap();
+    symlink(again.path().as_str(), &path).unwrap();
+    for name in ["eth0", "net1", "lab", "tuned"] {
+        stage.scene.alter("pod-1", name, |line| Some(line.replace(&old, &new)));
+    }
+    (stage, again)
+}
+
+impl Stage {
+    /// A call with the path of [`renewed`].
+    fn call_at(&self, verb: &str) -> Answer {
+        let netns = self.scene.path("netns").display().to_string();
+        self.scene.call(&Call { verb, container: "pod-1", ifname: "eth0", netns: &netns }, &self.conf)
+    }
+}
+
+#[test]
+fn a_namespace_that_got_the_number_of_the_one_before_is_not_taken_for_it() {
+    let (stage, again) = renewed();
+
+    stage.call_at("ADD").result();
+
+    assert_eq!(again.interfaces(), ["eth0", "lab", "lo", "net1", "tuned"]);
+    stage.call_at("DEL").result();
+    assert_eq!(again.interfaces(), ["lo"]);
+    assert_eq!(stage.scene.kept(), Default::default());
+}
+
+#[test]
+fn a_record_that_knows_no_more_than_the_number_is_taken_at_its_word() {
+    let (stage, _again) = renewed();
+    for name in ["eth0", "net1", "lab", "tuned"] {
+        stage.scene.alter("pod-1", name, |line| {
+            let (head, tail) = line.split_once(",\"cookie\":").unwrap_or((line, ""));
+            Some(format!("{head}{}", tail.trim_start_matches(|c: char| c.is_ascii_digit())))
+        });
+    }
+
+    let (code, message, _) = stage.call_at("ADD").error();
+
+    assert_eq!(code, 101, "{message}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use netlink_packet_core::{Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::libc;
-use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, getsockopt, recv, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::answer::{self, Pending, Said};
@@ -37,6 +37,12 @@ pub struct Socket {
     /// Whether a list changed while it was received.
     torn: bool,
 }
+
+/// The socket option that tells which network namespace a socket is in, by a number that no other has in the same boot.
+#[derive(Debug, Clone, Copy)]
+struct NetnsCookie;
+
+nix::getsockopt_impl!(NetnsCookie, libc::SOL_SOCKET, libc::SO_NETNS_COOKIE, u64, sockopt::GetStruct<u64>);
 
 /// One request: a message's type and body, and the flags beside `NLM_F_REQUEST`.
 #[derive(Clone)]
@@ -97,6 +103,11 @@ impl Socket {
     /// The kernel gave none.
     pub fn open() -> Outcome<Self> {
         Self::listening(0)
+    }
+
+    /// The cookie of its network namespace; none on kernels before 5.14.
+    pub fn netns_cookie(&self) -> Option<u64> {
+        getsockopt(&self.inner, NetnsCookie).ok()
     }
 
     /// Opens a socket that also hears of changes: `groups` is a mask of `RTMGRP_*`.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::socket::Socket;
-use crate::engine::ports::NetnsState;
+use crate::engine::ports::{NetnsId, NetnsState};
 use crate::host::netns::Netns;
 use crate::model::NetnsPath;
 use crate::model::fault::Outcome;
@@ -15,8 +15,6 @@ use crate::model::fault::Outcome;
 pub struct Sockets {
     host: RefCell<Option<Socket>>,
     pod: RefCell<Option<Pod>>,
-    /// The namespace looked at last: what was found good is what is worked in.
-    seen: RefCell<Option<Netns>>,
     /// The calling thread's own.
     home: OnceCell<File>,
 }
@@ -51,23 +49,36 @@ impl Sockets {
         match slot.as_mut() {
             Some(pod) if pod.netns.path() == path => work(pod),
             Some(_) | None => {
-                let seen = self.seen.take().filter(|netns| netns.path() == path);
-                let netns = seen.map_or_else(|| Netns::open_existing(path), Ok)?;
+                let netns = Netns::open_existing(path)?;
                 let socket = netns.socket_from(self.home()?)?;
                 work(slot.insert(Pod { netns, socket }))
             }
         }
     }
 
-    /// What stands at a path now.
+    /// What stands at a path now. If that is a pod's namespace, it is the one that is worked in from then on.
     ///
     /// # Errors
     /// As [`Netns::open`].
     pub fn look(&self, path: &NetnsPath) -> Outcome<NetnsState> {
         let Some(netns) = Netns::open(path)? else { return Ok(missing(path.as_path())) };
-        let state = netns.state(self.home()?)?;
-        self.seen.replace(Some(netns));
-        Ok(state)
+        match netns.state(self.home()?)? {
+            NetnsState::There(id) => Ok(NetnsState::There(NetnsId { cookie: self.cookie(netns), ..id })),
+            state @ (NetnsState::Gone | NetnsState::Unseen | NetnsState::Own) => Ok(state),
+        }
+    }
+
+    /// The cookie of a namespace. Whoever may not enter it, as one who only looks, is not told.
+    fn cookie(&self, netns: Netns) -> Option<u64> {
+        let mut slot = self.pod.borrow_mut();
+        if let Some(pod) =
+            slot.as_ref().filter(|pod| pod.netns.path() == netns.path() && pod.netns.is(&netns))
+        {
+            return pod.socket.netns_cookie();
+        }
+        *slot = None;
+        let socket = netns.socket_from(self.home().ok()?).ok()?;
+        slot.insert(Pod { netns, socket }).socket.netns_cookie()
     }
 
     fn home(&self) -> Outcome<&File> {
