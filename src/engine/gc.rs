@@ -5,6 +5,7 @@ use super::record::{Phase, Record};
 use super::scope::Scope;
 use super::undo::{self, undo};
 use super::{Life, Node};
+use crate::model::call::ValidList;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{ContainerId, FaultKind, NetnsPath, Network, Owner};
 use crate::plan::chain;
@@ -13,7 +14,7 @@ use crate::plan::chain;
 #[derive(Debug, Clone, Copy)]
 pub enum Valid<'a> {
     /// Those of these attachments: a runtime says so.
-    Listed(&'a [Owner]),
+    Listed(&'a ValidList),
     /// Those whose network namespace is there: nobody says more. It is looked at under the sandbox's lock, so that one
     /// that is just being attached is not taken for one that is gone.
     Living,
@@ -40,9 +41,10 @@ pub struct Swept {
 pub fn gc(node: &Node<'_>, scope: &Scope, valid: Valid<'_>, networks: &[Network]) -> Outcome<()> {
     let Swept { mut faults, .. } = sweep(node, scope, valid, usize::MAX)?;
     if let Valid::Listed(valid) = valid {
+        let valid: Vec<Owner> = valid.attachments().cloned().collect();
         for network in networks.iter().filter(|n| n.version.has_gc_and_status() && !n.disable_gc) {
             for plugin in chain::run_as_processes(network) {
-                faults.extend(node.hands.gc(network, plugin, valid).err());
+                faults.extend(node.hands.gc(network, plugin, &valid).err());
             }
         }
     }
@@ -82,7 +84,7 @@ fn sweep_one(
 ) -> Outcome<(usize, Vec<Fault>)> {
     let on_file = node.journal.lock(container, Patience::Try)?;
     let listed = match valid {
-        Valid::Listed(valid) => valid.iter().any(|owner| owner.container == *container),
+        Valid::Listed(valid) => valid.has(container),
         Valid::Living => false,
     };
     // What a lost record stood for is known to nobody; where no runtime says that its sandbox is gone, it stays.

@@ -17,7 +17,7 @@ use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, status};
 use crate::host::kubelet::Kubelet;
 use crate::model::args::CniArgs;
-use crate::model::call::{Config, Leaving, Sandbox};
+use crate::model::call::{Config, Leaving, Sandbox, ValidList};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Pod, PodName};
 use crate::model::settings::{Places, Settings};
@@ -112,7 +112,7 @@ pub(super) fn check(sandbox: &Sandbox, config: &Config, context: &Context) -> Ou
     check::check(&machine.node(), &sandbox.owner.container, &Scope::Own, owners)
 }
 
-pub(super) fn gc(config: &Config, valid: &[Owner], context: &Context) -> Outcome<()> {
+pub(super) fn gc(config: &Config, valid: &ValidList, context: &Context) -> Outcome<()> {
     let settings = Settings::read(&config.object, config.name.as_str())?;
     let machine = Machine::new(&settings.places, &config.plugin_dirs, context);
     let (networks, unknown) = of_every_pod(&machine, &settings)?;
@@ -124,17 +124,15 @@ pub(super) fn gc(config: &Config, valid: &[Owner], context: &Context) -> Outcome
 
 /// Takes down the ports of switches that no record knows and no valid attachment has: their records are lost. A port is
 /// looked for before its record is, so one that is just being made is not among them.
-fn orphans(machine: &Machine, settings: &Settings, valid: &[Owner]) -> Outcome<()> {
+fn orphans(machine: &Machine, settings: &Settings, valid: &ValidList) -> Outcome<()> {
     let (switches, state_dir) = (&settings.switches, &settings.places.state_dir);
     let database = OvsDatabase::of(switches);
-    let keep = |owner: &Owner| {
-        valid.iter().any(|valid| valid.container == owner.container) || machine.knows(&owner.container)
-    };
+    let keep = |owner: &Owner| valid.has(&owner.container) || machine.knows(&owner.container);
     let ports = machine.switches.sweep(&database, state_dir, &keep).map(drop);
     let known = LazyCell::new(|| {
         let recorded = machine.journal.containers().ok()?;
         let recorded = recorded.iter().filter(|container| machine.knows(container));
-        Some(valid.iter().map(|valid| &valid.container).chain(recorded).map(mark::vpp_container).collect())
+        Some(valid.sandboxes().chain(recorded).map(mark::vpp_container).collect())
     });
     // Where nobody can tell, everything is kept.
     let keep = |container: &str| {

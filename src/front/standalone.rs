@@ -6,7 +6,7 @@ use super::sockets::Offer;
 use crate::engine::scope::Scope;
 use crate::engine::{add, check, del, gc, status};
 use crate::model::args::CniArgs;
-use crate::model::call::{Config, Leaving, Sandbox};
+use crate::model::call::{Config, Leaving, Sandbox, ValidList};
 use crate::model::fault::Outcome;
 use crate::model::pod::PodName;
 use crate::model::settings::{Places, Switches};
@@ -46,7 +46,7 @@ pub(super) fn check(sandbox: &Sandbox, config: &Config, context: &Context) -> Ou
     check::check(&machine(config, context).node(), &sandbox.owner.container, &scope, owners)
 }
 
-pub(super) fn gc(config: &Config, valid: &[Owner], context: &Context) -> Outcome<()> {
+pub(super) fn gc(config: &Config, valid: &ValidList, context: &Context) -> Outcome<()> {
     gc::gc(
         &machine(config, context).node(),
         &Scope::StandaloneNetwork(config.name.clone()),

@@ -6,23 +6,20 @@
 mod config;
 #[cfg(test)]
 mod tests;
+mod valid;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use config::Config;
-use serde::Deserialize;
+pub use valid::{MAX_VALID, ValidList};
 
 use super::args::CniArgs;
 use super::attachment::Owner;
 use super::fault::{Fault, FaultKind, Outcome};
 use super::ids::NetnsPath;
-use super::object;
 use super::version::CniVersion;
-
-/// Most attachments a runtime may call valid in one GC.
-pub const MAX_VALID: usize = 16_384;
 
 /// The verbs of CNI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +103,7 @@ pub enum Request {
     /// See whether this sandbox is still attached.
     Check(Sandbox, Config),
     /// Remove whatever belongs to none of these attachments.
-    Gc(Config, Vec<Owner>),
+    Gc(Config, ValidList),
     /// Tell whether an ADD could be served.
     Status(Config),
     /// Tell which versions are spoken: print [`super::version::version_reply`].
@@ -187,7 +184,7 @@ impl Call {
             Command::Del => self.leaving(),
             Command::Gc => {
                 let config = self.config(command)?;
-                let valid = valid(&config)?;
+                let valid = ValidList::read(&config)?;
                 Ok(Request::Gc(config, valid))
             }
             Command::Status => self.config(command).map(Request::Status),
@@ -249,30 +246,4 @@ impl Call {
 fn missing(names: &[&str]) -> Fault {
     Fault::new(FaultKind::Environment, format!("variables are missing: {}", names.join(", ")))
         .remedy("let the container runtime set them, as section 2 of the CNI specification says")
-}
-
-/// The attachments a runtime calls valid. An entry that could never have been attached is passed over; a list that is
-/// not there at all is refused, for an empty one means that everything goes.
-fn valid(config: &Config) -> Outcome<Vec<Owner>> {
-    #[derive(Deserialize)]
-    struct Entry {
-        #[serde(default)]
-        containerid: String,
-        #[serde(default)]
-        ifname: String,
-    }
-    // The second key is a typing error of the specification that the reference library keeps for old plugins.
-    let keys = ["cni.dev/valid-attachments", "cni.dev/attachments"];
-    let given = keys.iter().find_map(|key| config.object.find_or_null(key)).ok_or_else(|| {
-        Fault::new(FaultKind::Config, "GC came without \"cni.dev/valid-attachments\"").remedy(
-            "let the container runtime list the attachments that are to stay; an empty list removes all",
-        )
-    })?;
-    let entries: Option<Vec<Entry>> = object::decode(given, "\"cni.dev/valid-attachments\"")?;
-    let entries = entries.unwrap_or_default();
-    if entries.len() > MAX_VALID {
-        let what = format!("\"cni.dev/valid-attachments\" has {} entries", entries.len());
-        return Err(Fault::new(FaultKind::Config, what).remedy(format!("list at most {MAX_VALID}")));
-    }
-    Ok(entries.iter().filter_map(|entry| Owner::parse(&entry.containerid, &entry.ifname).ok()).collect())
 }

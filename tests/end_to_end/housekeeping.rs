@@ -184,3 +184,26 @@ fn what_was_made_as_a_plugin_and_what_as_itself_do_not_feel_each_other() {
     alone("blue", "DEL", &[]);
     stage.assert_empty();
 }
+
+#[test]
+fn gc_takes_down_no_sandbox_that_an_entry_names_or_may_name() {
+    let stage = Stage::with_everything();
+    stage.add();
+    let (interfaces, before) = (stage.pod.interfaces(), stage.scene.kept());
+    let gc = |valid: Value| {
+        let mut conf = stage.conf.clone();
+        conf["cni.dev/valid-attachments"] = valid;
+        stage.scene.call(&Call { verb: "GC", container: "", ifname: "", netns: "" }, &conf)
+    };
+
+    for whose in [json!([{}]), json!([{"ifname": "eth0"}]), json!([{"containerID": "", "ifname": "eth0"}])] {
+        assert_eq!(gc(whose).error().0, 7);
+    }
+    for entry in [json!({"containerID": "pod-1"}), json!({"containerID": "pod-1", "ifname": "a/b"})] {
+        gc(json!([entry])).result();
+    }
+
+    assert_eq!(stage.pod.interfaces(), interfaces);
+    assert_eq!(stage.scene.kept(), before);
+    stage.call("CHECK").result();
+}

@@ -597,7 +597,7 @@ pub(crate) fn a_device_changes_hands(case: &Case, mutant: Mutant) -> Result<(), 
 pub(crate) fn gc_prunes_the_rest(case: &Case) -> Result<(), TestCaseError> {
     let sim = stage(case);
     let before = sim.world();
-    let valid: Vec<Owner> = before.records.keys().cloned().collect();
+    let valid = before.records.keys().cloned().collect();
 
     sim.light(Fuse::Kill(case.first, case.moment));
     drop(add(&sim.node(), pod("pod", &case.chains)));

@@ -35,7 +35,7 @@ fn del(stdin: &str, changes: &[(&str, &str)]) -> (Leaving, Config) {
 fn gc(stdin: &str) -> Outcome<Vec<String>> {
     let request = call("GC", stdin, &[]).request()?;
     let Request::Gc(_, valid) = request else { panic!("{request:?}") };
-    Ok(valid.iter().map(Owner::to_string).collect())
+    Ok(valid.attachments().map(Owner::to_string).collect())
 }
 
 #[test]
@@ -78,7 +78,9 @@ fn gc_and_status_name_no_sandbox() {
     let none = ["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"].map(|name| (name, ""));
     assert!(matches!(call("STATUS", STDIN, &none).request(), Ok(Request::Status(_))));
     let stdin = r#"{"cniVersion":"1.1.0","name":"net","cni.dev/valid-attachments":[]}"#;
-    assert!(matches!(call("GC", stdin, &none).request(), Ok(Request::Gc(_, valid)) if valid.is_empty()));
+    assert!(
+        matches!(call("GC", stdin, &none).request(), Ok(Request::Gc(_, valid)) if valid == ValidList::default())
+    );
 }
 
 #[test]
@@ -195,11 +197,44 @@ fn gc_knows_the_valid_attachments_under_either_key() {
     for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
         assert_eq!(gc(&stdin(key, two)).unwrap(), ["c1/eth0", "c2/net1"]);
         assert_eq!(gc(&stdin(key, "null")).unwrap(), [""; 0]);
-        let odd = r#"[{"containerID":"../x","ifname":"eth0"},{"containerID":"c1"},{"ContainerID":"c3","IFName":"a"}]"#;
+        let odd = r#"[{"ContainerID":"c3","IFName":"a"}]"#;
         assert_eq!(gc(&stdin(key, odd)).unwrap(), ["c3/a"]);
         for bad in ["{}", "[null]", "[7]", r#"[{"containerID":1,"ifname":"a"}]"#] {
             assert_eq!(gc(&stdin(key, bad)).unwrap_err().kind(), FaultKind::Decode, "{bad}");
         }
+    }
+}
+
+#[test]
+fn a_sandbox_is_valid_whatever_interface_an_entry_names() {
+    for entry in [
+        r#"{"containerID":"c1"}"#,
+        r#"{"containerID":"c1","ifname":""}"#,
+        r#"{"containerID":"c1","ifname":"../x"}"#,
+        r#"{"containerID":"c1","ifname":"eth0"}"#,
+    ] {
+        let stdin = format!(r#"{{"cniVersion":"1.1.0","name":"net","cni.dev/valid-attachments":[{entry}]}}"#);
+
+        let request = call("GC", &stdin, &[]).request().unwrap();
+
+        let Request::Gc(_, valid) = request else { panic!("{request:?}") };
+        assert!(valid.has(&"c1".parse().unwrap()), "{entry}");
+        assert_eq!(valid.attachments().count(), usize::from(entry.contains("eth0")), "{entry}");
+    }
+}
+
+#[test]
+fn a_gc_with_an_entry_that_names_no_sandbox_is_refused() {
+    for entry in
+        ["{}", r#"{"ifname":"eth0"}"#, r#"{"containerID":""}"#, r#"{"containerID":"../x","ifname":"a"}"#]
+    {
+        let list = format!(r#"[{{"containerID":"c1","ifname":"a"}},{entry}]"#);
+        let fault = gc(&format!(r#"{{"cniVersion":"1.1.0","name":"net","cni.dev/attachments":{list}}}"#))
+            .unwrap_err();
+
+        assert_eq!(fault.kind(), FaultKind::Config, "{entry}");
+        let told = r#"entry 2 of "cni.dev/valid-attachments" names no sandbox: "#;
+        assert!(fault.to_string().starts_with(told), "{fault}");
     }
 }
 
