@@ -3,12 +3,12 @@
 use super::ports::{Entry, Patience};
 use super::record::{Phase, Record};
 use super::scope::Scope;
+use super::told::tell;
 use super::undo::{self, undo};
 use super::{Life, Node};
 use crate::model::call::ValidList;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{ContainerId, FaultKind, NetnsPath, Network, Owner};
-use crate::plan::chain;
+use crate::model::{ContainerId, FaultKind, NetnsPath, Network};
 
 /// Which sandboxes are valid.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,8 @@ pub struct Swept {
     pub faults: Vec<Fault>,
     /// Whether it ended before all was looked at, for as many as were asked for were undone.
     pub more: bool,
+    /// The sandboxes that another Manifold is working on.
+    pub busy: Vec<ContainerId>,
 }
 
 /// Undoes every record that `scope` covers whose sandbox is not valid, and every unfinished one; then tells the plugins of
@@ -39,14 +41,9 @@ pub struct Swept {
 /// # Errors
 /// Everything that could not be undone or told, the first leading.
 pub fn gc(node: &Node<'_>, scope: &Scope, valid: Valid<'_>, networks: &[Network]) -> Outcome<()> {
-    let Swept { mut faults, .. } = sweep(node, scope, valid, usize::MAX)?;
+    let Swept { mut faults, busy, .. } = sweep(node, scope, valid, usize::MAX)?;
     if let Valid::Listed(valid) = valid {
-        let valid: Vec<Owner> = valid.attachments().cloned().collect();
-        for network in networks.iter().filter(|n| n.version.has_gc_and_status() && !n.disable_gc) {
-            for plugin in chain::run_as_processes(network) {
-                faults.extend(node.hands.gc(network, plugin, &valid).err());
-            }
-        }
+        faults.extend(tell(node, valid, &busy, networks));
     }
     Fault::gather(faults).map_or(Ok(()), Err)
 }
@@ -68,7 +65,7 @@ pub fn sweep(node: &Node<'_>, scope: &Scope, valid: Valid<'_>, most: usize) -> O
                 swept.undone += undone;
                 swept.faults.extend(faults);
             }
-            Err(fault) if fault.kind() == FaultKind::TryLater => {}
+            Err(fault) if fault.kind() == FaultKind::TryLater => swept.busy.push(container),
             Err(fault) => swept.faults.push(fault),
         }
     }

@@ -14,6 +14,7 @@ pub mod record;
 pub mod scope;
 pub mod status;
 pub mod survey;
+mod told;
 mod undo;
 
 use ports::{Hands, Journal, NetnsId, NetnsState, Probe};

@@ -1,0 +1,65 @@
+//! What plugins are told in a GC: the attachments of their own network, for a plugin frees what belongs to any other.
+
+use super::Node;
+use super::ports::Entry;
+use crate::model::call::ValidList;
+use crate::model::fault::{Fault, Outcome};
+use crate::model::{Attachment, ContainerId, Network, Owner, PluginConf};
+use crate::plan::chain;
+
+/// Tells the plugins of these networks, the first of which is the runtime's own, what is valid of each. Sandboxes that
+/// are `busy` count as valid.
+///
+/// What is valid is on record, for the runtime knows but one interface of a pod. What it names beyond that was attached
+/// before it called Manifold, and is of its own network.
+pub(super) fn tell(
+    node: &Node<'_>,
+    valid: &ValidList,
+    busy: &[ContainerId],
+    networks: &[Network],
+) -> Vec<Fault> {
+    if networks.iter().all(|network| plugins(network).next().is_none()) {
+        return Vec::new();
+    }
+    let recorded = match recorded(node, valid, busy) {
+        Ok(recorded) => recorded,
+        Err(fault) => return vec![fault.while_doing("no plugin was told what is valid")],
+    };
+    let mut faults = Vec::new();
+    for (place, network) in networks.iter().enumerate() {
+        let on_record = recorded.iter().filter(|attachment| attachment.network.name == network.name);
+        let mut owners: Vec<Owner> = on_record.map(|attachment| attachment.owner.clone()).collect();
+        if place == 0 {
+            let unrecorded = |owner: &&Owner| !recorded.iter().any(|attachment| attachment.owner == **owner);
+            owners.extend(valid.attachments().filter(unrecorded).cloned());
+        }
+        faults.extend(plugins(network).filter_map(|plugin| node.hands.gc(network, plugin, &owners).err()));
+    }
+    faults
+}
+
+/// The plugins of a network that are told.
+fn plugins(network: &Network) -> impl Iterator<Item = &PluginConf> {
+    let told = network.version.has_gc_and_status() && !network.disable_gc;
+    chain::run_as_processes(network).filter(move |_| told)
+}
+
+/// What is on record of sandboxes that stay, however far it is.
+///
+/// # Errors
+/// A record cannot be read: then nobody knows what it stands for, and its plugin must not free it.
+fn recorded(node: &Node<'_>, valid: &ValidList, busy: &[ContainerId]) -> Outcome<Vec<Attachment>> {
+    let mut recorded = Vec::new();
+    for container in node.journal.containers()? {
+        if !valid.has(&container) && !busy.contains(&container) {
+            continue;
+        }
+        for entry in node.journal.entries(&container)? {
+            match entry {
+                Entry::Whole(record) => recorded.push(record.attachment),
+                Entry::Broken(broken) => return Err(broken.into_fault()),
+            }
+        }
+    }
+    Ok(recorded)
+}
