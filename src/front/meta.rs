@@ -54,18 +54,11 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outc
         shared.attached(pod);
     }
     told.map_err(|fault| {
-        let undone = detach(&machine, sandbox, config);
+        let made = made.into_iter().map(|a| a.attachment.owner.ifname).collect();
+        let detach = del::Detach::recorded(&sandbox.owner.container, Scope::Interfaces(made));
+        let undone = del::del(&machine.node(), &detach).map(super::log::left_behind);
         fault.along_with(undone.err())
     })
-}
-
-fn detach(machine: &Machine, sandbox: &Sandbox, config: &Config) -> Outcome<()> {
-    let leaving = Leaving {
-        owner: sandbox.owner.clone(),
-        netns: Some(sandbox.netns.clone()),
-        args: sandbox.args.clone(),
-    };
-    del_with(machine, &leaving, config)
 }
 
 pub(super) fn del(leaving: &Leaving, config: &Config, context: &Context) -> Outcome<()> {

@@ -87,6 +87,27 @@ fn gc_tells_no_plugin_what_is_valid_where_a_record_cannot_be_read() {
 }
 
 #[test]
+fn a_failed_add_leaves_the_sandboxs_other_interfaces() {
+    let scene = Scene::new();
+    let flat = json!({"cniVersion": "0.2.0", "name": "flat", "type": "macvlan", "master": "up0", "ipam": {}});
+    let mut stage = Stage::with(scene, &json!([flat]));
+    let other = |stage: &Stage| {
+        let netns = stage.pod.path().as_str();
+        stage.scene.call(&Call { verb: "ADD", container: "pod-1", ifname: "eth1", netns }, &stage.conf)
+    };
+    stage.add();
+    let before = stage.scene.kept();
+
+    stage.conf["cniVersion"] = json!("0.2.0");
+    let (code, message, details) = other(&stage).error();
+
+    assert_eq!((code, message.contains("no words for a result")), (1, true), "{message}");
+    assert!(!details.contains("also:"), "{details}");
+    assert_eq!(stage.pod.interfaces(), ["eth0", "lo"]);
+    assert_eq!(stage.scene.kept(), before);
+}
+
+#[test]
 fn gc_prunes_even_if_a_network_is_gone() {
     let mut stage = spy::stage(&json!([]));
     stage.conf["clusterNetwork"] = json!("first");
