@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub(super) use self::words::Output;
 use self::words::{Attach, Cli, Command, Detach, Doctor, List, Status, Stores, Target};
-use super::table::{Row, gone, held, table};
+use super::table::{Row, absent, gone, held, table};
 use super::{daemon, doctor, install, status, watch};
 use crate::engine::add::Attached;
 use crate::engine::ports::{Entry, Journal};
@@ -98,11 +98,12 @@ fn detach_all(detach: &Detach) -> Outcome<String> {
     let machine = detach.target.stores.machine();
     let container = detach.target.known_container(machine.journal.containers()?)?;
     let before = rows(&machine.journal, std::slice::from_ref(&container))?;
+    let absent = absent(&before, &container, &names);
     let scope = if names.is_empty() { Scope::Any } else { Scope::Interfaces(names) };
     let request = del::Detach { netns: netns.as_ref(), ..del::Detach::recorded(&container, scope) };
     super::log::start(&Logging::default());
     del::del(&machine.node(), &request).map(super::log::left_behind)?;
-    Ok(gone(&before, &rows(&machine.journal, std::slice::from_ref(&container))?))
+    Ok(gone(&before, &rows(&machine.journal, std::slice::from_ref(&container))?) + &absent)
 }
 
 fn check_all(target: &Target) -> Outcome<String> {
@@ -181,7 +182,8 @@ fn prune(stores: &Stores) -> Outcome<String> {
     let all = || rows(&machine.journal, &machine.journal.containers()?);
     let before = all()?;
     gc::gc(&machine.node(), &Scope::Any, gc::Valid::Living, &[])?;
-    Ok(gone(&before, &all()?))
+    let text = gone(&before, &all()?);
+    Ok(if text.is_empty() { "nothing to detach\n".to_owned() } else { text })
 }
 
 fn shown<T: Serialize + ?Sized>(

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::engine::add::Attached;
 use crate::engine::ports::Entry;
 use crate::engine::record::Phase;
-use crate::model::{Attachment, CniResult, PluginConf};
+use crate::model::{Attachment, CniResult, ContainerId, IfName, PluginConf};
 use crate::plan::kinds;
 
 /// What is said where there is no attachment.
@@ -151,8 +151,19 @@ pub(super) fn gone(before: &[Row], after: &[Row]) -> String {
         }
         _ => format!("{row}: detached\n"),
     });
-    let text: String = lines.collect();
-    if text.is_empty() { "nothing to detach\n".to_owned() } else { text }
+    lines.collect()
+}
+
+/// What was to be detached and is not attached: interfaces that were named, else the sandbox.
+pub(super) fn absent(before: &[Row], container: &ContainerId, interfaces: &[IfName]) -> String {
+    let line = |what: String| format!("{what}: {NOTHING}; \"manifold list\" tells what is\n");
+    if interfaces.is_empty() {
+        return if before.is_empty() { line(container.to_string()) } else { String::new() };
+    }
+    // A record that cannot be read may be of any.
+    let may_be = |row: &Row, name: &IfName| row.interface.is_empty() || row.interface == name.as_str();
+    let absent = interfaces.iter().filter(|name| !before.iter().any(|row| may_be(row, name)));
+    absent.map(|name| line(format!("{container}/{name}"))).collect()
 }
 
 /// That the attachments are as they were made.

@@ -107,8 +107,30 @@ fn the_beginning_of_an_id_stands_for_the_one_sandbox_that_has_it() {
     assert!(ok && text.contains("3fa94c0e71d25ab0"), "{text}{errors}");
     let (ok, text, errors) = told(&stage.scene.manifold(&["detach", "--container-id", "3fa94"]));
     assert!(ok && text.contains("detached"), "{text}{errors}");
-    let (ok, text, _) = told(&stage.scene.manifold(&["detach", "--container-id", "3fa94"]));
-    assert!(ok && text == "nothing to detach\n", "{text}");
+    stage.assert_empty();
+}
+
+#[test]
+fn what_is_not_attached_is_told_by_name_and_is_no_error() {
+    let (stage, networks) = stage();
+    let netns = stage.pod.path().as_str();
+    let made = words("attach --networks data,lab@lab --container-id pod-1", &networks, netns);
+    assert!(told(&stage.scene.manifold(&made)).0);
+    let detach = |words: &[&str]| {
+        let (ok, text, errors) =
+            told(&stage.scene.manifold(&[&["detach", "--container-id"], words].concat()));
+        assert!(ok, "{errors}");
+        text
+    };
+    let absent = |what: &str| format!("{what}: nothing is attached; \"manifold list\" tells what is\n");
+
+    let text = detach(&["pod-1", "--interface", "net9", "--interface", "net1"]);
+    assert_eq!(text, format!("pod-1/net1: detached\n{}", absent("pod-1/net9")));
+    assert_eq!(stage.pod.interfaces(), ["lab", "lo"]);
+    assert_eq!(detach(&["pod-1", "--interface", "net1"]), absent("pod-1/net1"));
+    assert_eq!(detach(&["pod-9"]), absent("pod-9"));
+    assert_eq!(detach(&["pod-1"]), "pod-1/lab: detached\n");
+    assert_eq!(detach(&["pod-1"]), absent("pod-1"));
     stage.assert_empty();
 }
 

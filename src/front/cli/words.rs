@@ -49,7 +49,7 @@ pub(super) enum Command {
     /// Attach a network namespace to networks: all of them, or none
     #[command(mut_arg("netns", |netns| netns.required(true)), after_help = SELECTIONS)]
     Attach(Attach),
-    /// Detach a sandbox from its networks; succeeds where there is nothing to detach
+    /// Detach a sandbox from its networks; says so, and succeeds, where there is nothing to detach
     #[command(group = sandbox())]
     Detach(Detach),
     /// Show what attach would do, step by step, and touch nothing
