@@ -258,6 +258,12 @@ pub trait Journal {
     /// [`crate::model::FaultKind::TryLater`] if somebody else has them for too long.
     fn lock(&self, container: &ContainerId, patience: Patience) -> Outcome<Box<dyn Records + '_>>;
 
+    /// Whether records can be written now, as far as that is told by one of a sandbox that has none. Nothing is left of it.
+    ///
+    /// # Errors
+    /// They cannot.
+    fn is_writable(&self, container: &ContainerId) -> Outcome<()>;
+
     /// What a sandbox has on record now, in order of making, for those who only look. It may change meanwhile.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! STATUS: could an ADD be served now? Answered at once, without waiting for anything.
 
 use super::Node;
-use super::ports::Patience;
 use super::survey;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, ContainerId, FaultKind};
@@ -17,8 +16,7 @@ pub fn status(node: &Node<'_>, attachments: Vec<Attachment>, container: &Contain
         true => fault,
         false => fault.recast(FaultKind::Unavailable),
     };
-    // Taking and leaving a lock proves that the journal can be written.
-    drop(node.journal.lock(container, Patience::Try).map_err(unavailable)?);
+    node.journal.is_writable(container).map_err(unavailable)?;
     for attachment in attachments {
         let network = attachment.network.clone();
         let read = survey::read(attachment)?;

@@ -74,7 +74,8 @@ fn obey(command: &Command) -> Outcome<(String, ExitCode)> {
 
 /// The exit code is 1 where something keeps every pod from its networks.
 fn look(options: &Doctor) -> Outcome<(String, ExitCode)> {
-    let findings = doctor::examine(&options.conf_dir, options.stores.places());
+    let findings =
+        doctor::examine(&options.conf_dir, options.state_dir.as_deref(), options.bin_dir.as_deref());
     let text = shown(options.output, &findings, || doctor::table(&findings))?;
     Ok((text, if doctor::is_bad(&findings) { ExitCode::FAILURE } else { ExitCode::SUCCESS }))
 }

@@ -20,7 +20,9 @@ use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
 use nix::libc;
+use nix::unistd::{AccessFlags, access};
 use sheet::Sheet;
 
 use super::lock;
@@ -65,6 +67,19 @@ impl Journal for FileJournal {
         };
         let (path, aside) = (self.records_path(container), self.root.join("aside"));
         Ok(Box::new(Sheet::lock(path, aside, container, limit)?))
+    }
+
+    fn is_writable(&self, container: &ContainerId) -> Outcome<()> {
+        let folder = self.root.join("records");
+        if folder.is_dir() {
+            // Taking and leaving a lock proves it.
+            return self.lock(container, Patience::Try).map(drop);
+        }
+        // The first that writes makes the directory, and whoever only asks does not.
+        let there = folder.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
+        let may = AccessFlags::W_OK | AccessFlags::X_OK;
+        let made = if there.is_dir() { access(there, may) } else { Err(Errno::ENOTDIR) };
+        made.map_err(|cause| failed("make the directory", &folder, cause.into()))
     }
 
     fn entries(&self, container: &ContainerId) -> Outcome<Vec<Entry>> {

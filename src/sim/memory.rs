@@ -96,6 +96,10 @@ impl Journal for SimNode {
         Ok(Box::new(Sheet { container: container.clone(), node: self }))
     }
 
+    fn is_writable(&self, container: &ContainerId) -> Outcome<()> {
+        self.lock(container, Patience::Try).map(drop)
+    }
+
     fn entries(&self, container: &ContainerId) -> Outcome<Vec<Entry>> {
         Ok(entries(&self.state.borrow(), container))
     }

@@ -114,10 +114,14 @@ impl Scene {
     pub(crate) fn manifold(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_manifold"));
         command.env_remove("CNI_COMMAND").args(words);
-        for (flag, name) in [("--state-dir", "state"), ("--cache-dir", "cache")] {
-            command.arg(flag).arg(self.path(name));
+        // The doctor finds them in the configuration.
+        if words.first() != Some(&"doctor") {
+            for (flag, name) in [("--state-dir", "state"), ("--cache-dir", "cache")] {
+                command.arg(flag).arg(self.path(name));
+            }
+            command.args(["--bin-dir", PLUGINS]);
         }
-        command.args(["--bin-dir", PLUGINS]).output().expect("the program runs")
+        command.output().expect("the program runs")
     }
 
     /// What the doctor says where the runtime has this configuration, by what it looked at; and whether nothing is bad.

@@ -23,6 +23,54 @@ fn on_a_healthy_node_nothing_is_bad_and_nothing_is_touched() {
 }
 
 #[test]
+fn a_look_makes_nothing() {
+    let mut stage = Stage::with_everything();
+    stage.conf["stateDir"] = json!(stage.scene.path("not/there/yet"));
+
+    let (ok, found) = stage.scene.examined("00-manifold.conf", &stage.conf);
+
+    assert!(ok, "{found}");
+    assert_eq!(found["records"]["found"], "attachments: 0, of sandboxes that are there");
+    assert!(!stage.scene.path("not").exists());
+}
+
+#[test]
+fn records_that_cannot_be_made_are_told_before_there_are_any() {
+    let mut stage = Stage::with_everything();
+    fs::write(stage.scene.path("file"), "").unwrap();
+    stage.conf["stateDir"] = json!(stage.scene.path("file/state"));
+
+    let (ok, found) = stage.scene.examined("00-manifold.conf", &stage.conf);
+
+    assert!(!ok);
+    for what in ["STATUS", "records"] {
+        assert_eq!(found[what]["health"], "bad", "{found}");
+        assert!(found[what]["found"].as_str().unwrap().contains("Not a directory"), "{found}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_named_goes_before_that_of_the_configuration() {
+    let stage = Stage::with_everything();
+    assert!(stage.call("ADD").succeeded());
+    stage.scene.examined("00-manifold.conf", &stage.conf);
+    let named = ["net.d", "elsewhere", "bin"].map(|name| stage.scene.path(name).display().to_string());
+    let [conf_dir, state_dir, bin_dir] = named.each_ref().map(String::as_str);
+    let words =
+        ["doctor", "-o", "json", "--conf-dir", conf_dir, "--state-dir", state_dir, "--bin-dir", bin_dir];
+
+    let findings: Value = serde_json::from_slice(&stage.scene.manifold(&words).stdout).unwrap();
+
+    let found = |what: &str| {
+        let one = findings.as_array().unwrap().iter().find(|finding| finding["what"] == what);
+        one.unwrap()["found"].as_str().unwrap().to_owned()
+    };
+    assert!(found("records").starts_with("attachments: 0,"), "{findings}");
+    assert_eq!(found("plugins"), format!("there is none in {bin_dir:?}"));
+    assert!(!stage.scene.path("elsewhere").exists());
+}
+
+#[test]
 fn a_kind_of_link_that_the_kernel_lacks_is_told() {
     let stage = Stage::with_everything();
     let has_vlan = std::process::Command::new("ip")

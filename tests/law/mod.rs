@@ -132,6 +132,10 @@ impl Journal for Broken<'_> {
         Ok(Box::new(BrokenRecords { sound, mutant: self.mutant }))
     }
 
+    fn is_writable(&self, container: &ContainerId) -> Outcome<()> {
+        self.sim.is_writable(container)
+    }
+
     fn entries(&self, container: &ContainerId) -> Outcome<Vec<Entry>> {
         Journal::entries(self.sim, container)
     }

@@ -111,8 +111,12 @@ pub(super) struct Doctor {
     /// Where the container runtime looks for the configuration of its network
     #[arg(long, value_name = "DIR", default_value = settings::CONF_DIR, value_parser = absolute, help_heading = PLACES)]
     pub(super) conf_dir: PathBuf,
-    #[command(flatten)]
-    pub(super) stores: Stores,
+    /// Directory of records, if not the one that configuration names
+    #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = PLACES)]
+    pub(super) state_dir: Option<PathBuf>,
+    /// Directory of plugins, if not the one that configuration names
+    #[arg(long, value_name = "DIR", value_parser = absolute, help_heading = PLACES)]
+    pub(super) bin_dir: Option<PathBuf>,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t)]
     pub(super) output: Output,

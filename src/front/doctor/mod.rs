@@ -16,7 +16,6 @@ use self::conf::Conf;
 use super::context::Context;
 use super::machine::Machine;
 use crate::model::fault::{ErrorReply, Fault};
-use crate::model::settings::Places;
 
 /// How something was found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,12 +44,14 @@ pub(super) struct Finding {
     remedy: Option<String>,
 }
 
-/// Looks at everything. `conf_dir` is where the container runtime looks for its network's configuration; `fallback` says
-/// where things are if there is none of ours.
-pub(super) fn examine(conf_dir: &Path, fallback: Places) -> Vec<Finding> {
+/// Looks at everything. `conf_dir` is where the container runtime looks for its network's configuration, which says where
+/// things are that are not named.
+pub(super) fn examine(conf_dir: &Path, state_dir: Option<&Path>, bin_dir: Option<&Path>) -> Vec<Finding> {
     let conf = Conf::first_of(conf_dir);
     let ground = conf.as_ref().ok().and_then(Conf::ground);
-    let places = ground.map_or(&fallback, |ground| &ground.places);
+    let mut places = ground.map(|ground| ground.places.clone()).unwrap_or_default();
+    places.state_dir = state_dir.map_or(places.state_dir, Path::to_owned);
+    places.bin_dir = bin_dir.map_or(places.bin_dir, Path::to_owned);
     let mut findings = vec![node::rights()];
     match &conf {
         Err(fault) => findings.push(bad("configuration", fault)),
@@ -59,7 +60,7 @@ pub(super) fn examine(conf_dir: &Path, fallback: Places) -> Vec<Finding> {
             findings.extend(cluster::look(conf));
         }
     }
-    findings.push(records::look(&Machine::new(places, &[], &Context::default())));
+    findings.push(records::look(&Machine::new(&places, &[], &Context::default())));
     let is_shims = conf.as_ref().is_ok_and(Conf::is_shims);
     findings.push(node::plugins(&places.bin_dir, is_shims));
     findings.extend(node::kernel());
