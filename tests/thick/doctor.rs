@@ -34,11 +34,14 @@ fn records_and_plugins_are_looked_for_where_the_shims_file_has_them() {
         stage.conf[key] = json!(path);
         stage.daemon_conf[key] = json!(path);
     }
+    stage.conf["delegates"] = json!([stage.scene.macvlan("data", 1)]);
     let _daemon = stage.daemon();
+    let pod = stage.pod();
+    stage.call("ADD", "pod-1", &pod).result();
 
     let (_, found) = stage.scene.examined("00-manifold.conf", &stage.conf);
 
-    assert!(stage.scene.path("other/stateDir/records").exists(), "{found}");
+    assert_eq!(found["records"]["found"], "attachments: 1, of sandboxes that are there");
     assert!(!stage.scene.path("state").exists(), "{found}");
     assert!(found["plugins"]["found"].as_str().unwrap().contains("other/binDir\" is not seen"), "{found}");
     std::fs::create_dir(stage.scene.path("other/binDir")).unwrap();
