@@ -21,7 +21,7 @@ pub struct Attached {
     pub device_info: Option<DeviceInfo>,
     /// What its application is told, if it is a socket.
     pub note: Option<NoteStep>,
-    /// What was written in its configuration and has no effect.
+    /// What was written in its configuration, or asked for by the pod, and has no effect.
     pub warnings: Vec<String>,
 }
 

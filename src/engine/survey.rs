@@ -43,10 +43,11 @@ impl Read {
         Ok(claims)
     }
 
-    /// What was written in its configurations and has no effect.
+    /// What was written in its configurations, or asked for by the pod, and has no effect.
     pub fn warnings(&self) -> Vec<String> {
         let read = self.wanted.iter().flat_map(|wanted| wanted.warnings());
-        read.chain(chain::unread(&self.attachment)).collect()
+        let in_vain = self.attachment.in_vain.iter().cloned();
+        read.chain(chain::unread(&self.attachment)).chain(in_vain).collect()
     }
 
     /// Surveys the node and plans.

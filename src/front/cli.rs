@@ -135,7 +135,7 @@ fn rows(journal: &FileJournal, containers: &[ContainerId]) -> Outcome<Vec<Row>> 
 struct Planned<'a> {
     attachment: &'a Attachment,
     steps: &'a [Step],
-    /// What is written in its network and has no effect.
+    /// What is written in its network, or selected, and has no effect.
     warnings: &'a [String],
 }
 

@@ -131,6 +131,9 @@ pub struct Attachment {
     /// What of the pod's own selection it was made for; nothing where the node gives it to the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Box<Selection>>,
+    /// What the pod asks for in vain: for warnings, and not kept.
+    #[serde(skip)]
+    pub in_vain: Vec<String>,
 }
 
 impl Attachment {
@@ -152,6 +155,7 @@ impl Attachment {
             device_file: None,
             sockets: None,
             selection: None,
+            in_vain: Vec::new(),
         }
     }
 }

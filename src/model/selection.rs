@@ -32,6 +32,23 @@ pub const MAX_SELECTIONS: usize = 256;
 /// Most entries of one list in a selection.
 pub const MAX_ITEMS: usize = 1024;
 
+/// The fields of an entry that are read.
+pub const FIELDS: [&str; 13] = [
+    "name",
+    "namespace",
+    "interface",
+    "interfaceRequest",
+    "ips",
+    "mac",
+    "infiniband-guid",
+    "portMappings",
+    "bandwidth",
+    "deviceID",
+    "cni-args",
+    "default-route",
+    "ipam-claim-reference",
+];
+
 /// One network a pod selects, and what it asks of it. Made by [`parse`] alone; serialises as an entry of the
 /// annotation, and is checked again when it is read back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +84,9 @@ pub struct Selection {
     /// The name of an `IPAMClaim` that keeps the addresses; for the network's own plugins, which read it themselves.
     #[serde(rename = "ipam-claim-reference", skip_serializing_if = "Option::is_none")]
     pub ipam_claim_reference: Option<String>,
+    /// What is written beside these fields, which nobody reads: for a warning, and not kept.
+    #[serde(skip)]
+    pub unknown: Object,
 }
 
 impl Selection {

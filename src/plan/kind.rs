@@ -63,6 +63,11 @@ pub trait Kind: Sync {
     /// keys are its own affair.
     fn keys(&self) -> &'static [&'static Known];
 
+    /// Whether its interface takes the Ethernet address that a pod asks for.
+    fn takes_mac(&self) -> bool {
+        true
+    }
+
     /// The names of the pod's volumes into which such a configuration may put a socket; none if its interface is no
     /// socket.
     fn volumes(&self, _conf: &PluginConf) -> Vec<String> {

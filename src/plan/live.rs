@@ -1,6 +1,6 @@
 //! What is to change of a running pod that selects other networks than when it was attached.
 
-use crate::model::{Attachment, IfName, Role, Selection};
+use crate::model::{Attachment, IfName, Object, Role, Selection};
 
 /// What is to change. Detaching comes first: an interface may be attached anew under the same name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,6 +71,7 @@ fn serves(held: &Attachment, wish: &Selection, namespace: &str) -> bool {
 fn plain(selection: &Selection, namespace: &str) -> Selection {
     let mut plain = selection.clone();
     plain.interface = None;
+    plain.unknown = Object::default();
     plain.namespace.get_or_insert_with(|| namespace.to_owned());
     plain
 }
@@ -128,6 +129,8 @@ mod tests {
         for text in ["a,b@data0,a", "", r#"[{"name":"a","mac":"02:00:00:00:00:01"}]"#] {
             assert_eq!(told(&pod(text), text), lists(&[], &[]), "{text}");
         }
+        let unknown = r#"[{"name":"a","foo":1}]"#;
+        assert_eq!(told(&pod("a"), unknown), lists(&[], &[]), "what nobody reads changes nothing");
         assert_eq!(told(&pod("a"), "ns/a"), lists(&[], &[]), "the pod's own namespace may be written or not");
     }
 

@@ -9,6 +9,7 @@ pub mod device_file;
 pub mod devices;
 mod explain;
 pub mod facts;
+pub mod in_vain;
 pub mod ipam;
 pub mod keys;
 pub mod kind;

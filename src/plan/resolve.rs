@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{default_route, device_file};
+use super::{default_route, device_file, in_vain};
 use crate::model::args::CniArgs;
 use crate::model::device::{Device, ResourceName};
 use crate::model::fault::{Fault, Outcome};
@@ -99,7 +99,11 @@ pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
         if let Some(selection) = &first.selection {
             made = asked(made, selection)?;
         }
-        attachments.push(with_device(sandbox, made, given)?);
+        made = with_device(sandbox, made, given)?;
+        if let Some(selection) = &first.selection {
+            made.in_vain = in_vain::of(selection, &made)?;
+        }
+        attachments.push(made);
     }
     // The default network counts even where a door leaves it out: the first additional interface is net1.
     let mut number = attachments.len().max(1);
@@ -117,7 +121,11 @@ pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
             made = asked(made, &selection)?;
             made.selection = Some(Box::new(selection));
         }
-        attachments.push(with_device(sandbox, made, given)?);
+        made = with_device(sandbox, made, given)?;
+        if let Some(selection) = &made.selection {
+            made.in_vain = in_vain::of(selection, &made)?;
+        }
+        attachments.push(made);
         Ok(())
     };
     wish.always.into_iter().try_for_each(|named| add(None, named))?;
@@ -154,9 +162,11 @@ fn asked(mut made: Attachment, selection: &Selection) -> Outcome<Attachment> {
     if let Some(mac) = selection.mac() {
         made.args.set("MAC", mac);
     }
-    // Several addresses in one argument are what no plugin reads; those that take several know the capability.
-    if let [ip] = selection.ips() {
-        made.args.set("IP", ip.as_str());
+    // Of several, plugins that have the capability are told by it: some of them refuse an argument of several.
+    let ips = selection.ips();
+    let by_capability = made.role == Role::Additional && made.network.plugins.iter().any(|p| p.wants("ips"));
+    if ips.len() == 1 || !(ips.is_empty() || by_capability) {
+        made.args.set("IP", ips.join(","));
     }
     if !selection.cni_args.is_empty() {
         for plugin in &mut made.network.plugins {
@@ -297,6 +307,30 @@ mod tests {
         assert!(last.capabilities.get("ips").is_none(), "no plugin declared it");
         let conf = String::from_utf8(last.network.plugins[0].object().to_bytes()).unwrap();
         assert!(conf.contains(r#""args":{"cni":{"a":1,"b":2}}"#), "{conf}");
+    }
+
+    #[test]
+    fn several_addresses_reach_plugins_as_an_argument_unless_a_capability_tells_them() {
+        let made = |capabilities: &str| {
+            let conf = format!(r#"{{"name":"a","type":"macvlan","capabilities":{capabilities}}}"#);
+            let network = Network::parse(conf.as_bytes(), None).unwrap();
+            let text = r#"[{"name":"a","ips":["10.0.0.7/24","fd00::7/64"]}]"#;
+            let selection = selection::parse(text).unwrap().remove(0);
+            let first = First {
+                named: Named::new("ns/a", network.clone()),
+                ifname: "eth0".parse().unwrap(),
+                capabilities: Object::default(),
+                selection: Some(selection.clone()),
+            };
+            let selected = vec![(selection, Named::new("ns/a", network))];
+            let made =
+                resolve(&sandbox(), Wish { default: Some(first), selected, ..Wish::default() }).unwrap();
+            made.iter().map(|one| one.args.get("IP").map(str::to_owned)).collect::<Vec<_>>()
+        };
+        let both = || Some("10.0.0.7/24,fd00::7/64".to_owned());
+
+        assert_eq!(made("{}"), [both(), both()]);
+        assert_eq!(made(r#"{"ips":true}"#), [both(), None], "a default network is told by arguments alone");
     }
 
     #[test]

@@ -157,32 +157,35 @@ fn what_has_no_effect_is_said_where_networks_are_tried() {
     let network =
         json!({"cniVersion": "1.1.0", "name": "loose", "type": "macvlan", "mastr": "up0", "ipam": ipam});
     stage.scene.network("loose.conf", &network.to_string());
-    let words = ["--networks", "loose", "--networks-dir", &networks, "--netns", stage.pod.path().as_str()];
+    let selected = r#"[{"name": "loose", "ip": ["10.0.0.7"]}]"#;
+    let words = ["--networks", selected, "--networks-dir", &networks, "--netns", stage.pod.path().as_str()];
     let words = [&words[..], &["--container-id", "pod-1"]].concat();
     let key = "plugin \"macvlan\": \"mastr\" has no effect: there is no such key; did you mean \"master\"?";
     let addresses =
         "plugin \"macvlan\": \"ipam\" has no \"type\", so no address is given; is \"typ\" meant to be it?";
+    let field = "selection: \"ip\" has no effect: there is no such key; did you mean \"ips\"?";
 
     let (ok, text, errors) = told(&stage.scene.manifold(&[&["explain"][..], &words].concat()));
     assert!(ok && errors.is_empty(), "{errors}");
-    assert!(text.ends_with(&format!("\n  warning: {key}\n  warning: {addresses}\n")), "{text}");
+    let end = format!("\n  warning: {key}\n  warning: {addresses}\n  warning: {field}\n");
+    assert!(text.ends_with(&end), "{text}");
     let (_, json, _) = told(&stage.scene.manifold(&[&["explain", "-o", "json"][..], &words].concat()));
     let plans: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(plans[0]["warnings"], json!([key, addresses]));
+    assert_eq!(plans[0]["warnings"], json!([key, addresses, field]));
     stage.assert_empty();
 
     let (ok, _, errors) = told(&stage.scene.manifold(&[&["attach"][..], &words].concat()));
     let warning = |what: &str| format!("warning: network \"loose\": {what}\n");
-    assert!(ok && errors == [warning(key), warning(addresses)].concat(), "{errors}");
+    assert!(ok && errors == [warning(key), warning(addresses), warning(field)].concat(), "{errors}");
     assert!(told(&stage.scene.manifold(&["detach", "--container-id", "pod-1"])).0);
 
-    stage.select("loose");
+    stage.select(selected);
     let netns = stage.pod.path().as_str();
     let call = Call { verb: "ADD", container: "pod-2", ifname: "eth0", netns };
     let command = stage.scene.command(env!("CARGO_BIN_EXE_manifold"), &call);
     let (ok, _, log) = told(&scene::feed(command, stage.conf.to_string().as_bytes()));
     let lines: Vec<&str> = log.lines().collect();
-    assert!(ok && lines.len() == 2 && lines.iter().all(|line| line.contains(" WARN ")), "{log}");
+    assert!(ok && lines.len() == 3 && lines.iter().all(|line| line.contains(" WARN ")), "{log}");
     assert!(lines[0].ends_with(&format!("network \"loose\": {key}")), "{log}");
     let call = Call { verb: "DEL", container: "pod-2", ifname: "eth0", netns };
     stage.scene.call(&call, &stage.conf).result();

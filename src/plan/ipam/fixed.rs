@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::route::{self, RouteConf};
-use super::{address, at_most, list, one_per_family};
+use super::{address, at_most, list, one_per_family, words};
 use crate::model::fault::Outcome;
 use crate::model::object;
 use crate::model::result::{CniResult, Dns, IpConfig};
@@ -86,10 +86,6 @@ fn from_cni_args(ask: Ask<'_>) -> Outcome<Vec<IpConfig>> {
         }
     }
     Ok(ips)
-}
-
-fn words(list: Option<&str>) -> impl Iterator<Item = &str> {
-    list.unwrap_or_default().split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::range::{asked_of, is_gateway, predecessor, set_contains, successor};
 use super::route::{self, RouteConf};
-use super::{address, at_most, list, one_per_family, resolv, wrong};
+use super::{address, at_most, list, one_per_family, resolv, words, wrong};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::result::Route;
 use crate::model::{CniResult, object};
@@ -219,11 +219,11 @@ fn apart(sets: &[Vec<AddressRange>]) -> Outcome<()> {
     Ok(())
 }
 
-/// The addresses asked for: `IP` of `CNI_ARGS`, `args.cni.ips` and `runtimeConfig.ips`, each once. Prefix lengths are
+/// The addresses asked for: `IP=a,b` of `CNI_ARGS`, `args.cni.ips` and `runtimeConfig.ips`, each once. Prefix lengths are
 /// accepted and not used, as by the reference; other keys of `CNI_ARGS` are for other plugins.
 fn requested(ask: Ask<'_>) -> Outcome<Vec<IpAddr>> {
-    let one = ask.attachment.args.get("IP").filter(|text| !text.is_empty());
-    let mut asked = vec![(one.map(str::to_owned).into_iter().collect(), "IP of CNI_ARGS")];
+    let written = words(ask.attachment.args.get("IP")).map(str::to_owned).collect();
+    let mut asked = vec![(written, "IP of CNI_ARGS")];
     for (raw, place) in [(ask.cni_arg("ips"), "args.cni.ips"), (ask.runtime("ips"), "runtimeConfig.ips")] {
         asked.push((list::<String>(raw, place)?, place));
     }

@@ -61,10 +61,20 @@ pub fn read(ask: Ask<'_>) -> Outcome<Ipam> {
     }
 }
 
+/// Whether a plugin's `ipam` object names somebody who gives addresses.
+pub fn is_named(conf: &PluginConf) -> bool {
+    conf.object().find("ipam").is_some_and(|raw| !head(raw).kind.is_empty())
+}
+
+/// The keys that say who is asked, where they can be read.
+fn head(raw: &RawValue) -> Head {
+    folded::decode(raw).unwrap_or_default()
+}
+
 /// What is said of a plugin's `ipam` object that nobody reads.
 pub fn unread(conf: &PluginConf) -> Vec<String> {
     let Some(raw) = conf.object().find("ipam") else { return Vec::new() };
-    let head: Head = folded::decode(raw).unwrap_or_default();
+    let head = head(raw);
     let native = head.native.unwrap_or(true);
     let known: &[&Known] = match head.kind.as_str() {
         "" => {
@@ -141,6 +151,11 @@ fn wrong(what: impl Into<String>, remedy: impl Into<String>) -> Fault {
 /// Decodes an optional list, whose absence is an empty one.
 fn list<T: serde::de::DeserializeOwned>(raw: Option<&RawValue>, what: &str) -> Outcome<Vec<T>> {
     raw.map_or_else(|| Ok(Vec::new()), |raw| object::decode(raw, what))
+}
+
+/// The words of an argument of `CNI_ARGS` that holds several.
+fn words(list: Option<&str>) -> impl Iterator<Item = &str> {
+    list.unwrap_or_default().split(',').map(str::trim).filter(|word| !word.is_empty())
 }
 
 /// Refuses more entries than a configuration in its right mind has.

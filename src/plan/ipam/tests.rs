@@ -265,6 +265,15 @@ fn requested_addresses_are_gathered_and_prefix_lengths_dropped() {
 }
 
 #[test]
+fn one_argument_may_ask_for_several_addresses() {
+    let sets = json!([[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00::/64"}]]);
+    let case = host_local(json!({"ranges": sets}));
+
+    assert_eq!(case.args("IP=10.1.0.5/24,fd00::7").lease().requested, [ip("10.1.0.5"), ip("fd00::7")]);
+    host_local(json!({"subnet": "10.1.0.0/24"})).args("IP=10.1.0.5,fd00::7").refusal();
+}
+
+#[test]
 fn a_requested_address_that_no_set_can_serve_is_refused() {
     let mut sets = json!([[{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.5"}]]);
     sets[0][0]["gateway"] = json!("10.1.0.9");

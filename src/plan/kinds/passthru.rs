@@ -18,6 +18,10 @@ impl Kind for Passthru {
         &[&keys::EVERYWHERE]
     }
 
+    fn takes_mac(&self) -> bool {
+        false
+    }
+
     fn read(&self, _ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {
         Ok(Box::new(Self))
     }

@@ -35,6 +35,10 @@ impl Kind for Vlan {
         &[&KNOWN, &virtual_link::KNOWN, &keys::EVERYWHERE]
     }
 
+    fn takes_mac(&self) -> bool {
+        false
+    }
+
     fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {
         let keys: Keys = ask.conf.object().decode("the configuration")?;
         if keys.master.as_deref().unwrap_or_default().is_empty() {
