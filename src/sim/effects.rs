@@ -163,6 +163,7 @@ impl State {
         let ips: Vec<IpConfig> = step.given.ips.iter().chain(&progress.leased.ips).cloned().collect();
         if step.bearer == Bearer::Link {
             let link = self.link_mut(site).ok_or_else(|| Fault::new(FaultKind::Drift, "the link is gone"))?;
+            link.up = true;
             link.addresses = ips.iter().map(|ip| ip.address).collect();
             link.routes = step.given.routes.iter().map(|r| r.dst).collect();
         }
@@ -284,6 +285,9 @@ impl State {
                 let (Some(link), Some(result)) = (self.link(site), site.result) else {
                     return lost("the link");
                 };
+                if !link.up {
+                    return lost("the way up");
+                }
                 let addresses = result.ips.iter().all(|ip| link.addresses.contains(&ip.address));
                 let routes = result.routes.iter().all(|r| link.routes.contains(&r.dst));
                 if addresses && routes { Ok(()) } else { lost("an address or a route") }

@@ -90,6 +90,8 @@ pub struct SimLink {
     pub parent: u32,
     /// What it is, if Manifold made it.
     pub kind: Option<LinkKind>,
+    /// Whether it is up.
+    pub up: bool,
     /// Addresses.
     pub addresses: Vec<IpNetwork>,
     /// Destinations of routes.

@@ -4,9 +4,10 @@ use super::*;
 
 #[test]
 fn check_sees_every_loss_in_the_kernel() {
-    let losses: [(&'static str, &str); 5] = [
+    let losses: [(&'static str, &str); 6] = [
         ("link del eth0", "interface \"eth0\" is gone"),
         ("link del net1", "interface \"net1\" is gone"),
+        ("link set net1 down", "interface \"net1\" is down"),
         ("addr del 10.77.1.2/24 dev net1", "interface \"net1\" has lost address 10.77.1.2/24"),
         ("link set net1 address 02:00:00:00:00:99", "interface \"net1\" has another Ethernet address"),
         ("link set net1 type macvlan mode private", "interface \"net1\" is of another kind or mode"),
@@ -77,6 +78,7 @@ fn a_plugin_that_has_no_check_fails_none_and_one_that_refuses_does() {
     for (said, code) in [
         (r#"{"code":999,"msg":"CNI CHECK method is not implemented"}"#, None),
         (r#"{"code":999,"msg":"the CHECK command is unsupported"}"#, None),
+        (r#"{"code":999,"msg":"CHECK is unsupported: it failed on check: 1"}"#, None),
         (r#"{"code":999,"msg":"the rule is not implemented any more"}"#, Some(999)),
         (r#"{"code":105,"msg":"check: lost"}"#, Some(105)),
     ] {

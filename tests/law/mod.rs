@@ -437,6 +437,15 @@ pub(crate) fn check_sees_each_loss(case: &Case, mutant: Mutant) -> Result<(), Te
     Ok(())
 }
 
+/// Takes a port of the switch away, or gives it another VLAN, or takes its socket's directory away.
+fn lose_port(world: &mut World, port: &manifold::sim::SimPort, how: usize) {
+    match how {
+        0 => drop(world.ports.remove(&port.made.name)),
+        1 => world.ports.get_mut(&port.made.name).unwrap().made.vlans = PortVlans::Access(99),
+        _ => drop(world.sockets.remove(&port.owner)),
+    }
+}
+
 /// Takes an interface of VPP away, or puts it into another bridge domain.
 fn lose_in_vpp(world: &mut World, owner: &Owner, whole: bool) {
     match world.vpp.remove(owner) {
@@ -461,21 +470,16 @@ fn lose(world: &mut World, container: &ContainerId, n: usize) {
     let vfs: Vec<_> = world.vfs.iter().filter(|(_, vf)| ours(vf)).map(|(pci, _)| *pci).collect();
     let ports: Vec<_> = world.ports.values().filter(|p| p.owner.container == *container).cloned().collect();
     let vpp: Vec<_> = world.vpp.keys().filter(|o| o.container == *container).cloned().collect();
-    let pairs = links.len() + vfs.len() + vpp.len();
-    let all = leases.len() + plugins.len() + records.len() + 2 * pairs + 3 * ports.len();
+    let pairs = vfs.len() + vpp.len();
+    let threes = links.len() + ports.len();
+    let all = leases.len() + plugins.len() + records.len() + 2 * pairs + 3 * threes;
     let mut n = n % all;
     if n < 2 * vpp.len() {
         return lose_in_vpp(world, &vpp[n / 2], n.is_multiple_of(2));
     }
     n -= 2 * vpp.len();
     if n < 3 * ports.len() {
-        let port = &ports[n / 3];
-        match n % 3 {
-            0 => drop(world.ports.remove(&port.made.name)),
-            1 => world.ports.get_mut(&port.made.name).unwrap().made.vlans = PortVlans::Access(99),
-            _ => drop(world.sockets.remove(&port.owner)),
-        }
-        return;
+        return lose_port(world, &ports[n / 3], n % 3);
     }
     n -= 3 * ports.len();
     if n < 2 * vfs.len() {
@@ -506,7 +510,12 @@ fn lose(world: &mut World, container: &ContainerId, n: usize) {
         world.links.remove(&links[n]);
         return;
     }
-    let link = world.links.get_mut(&links[n - links.len()]).unwrap();
+    n -= links.len();
+    let link = world.links.get_mut(&links[n % links.len()]).unwrap();
+    if n < links.len() {
+        link.up = false;
+        return;
+    }
     link.addresses.clear();
     link.routes.clear();
 }

@@ -222,7 +222,7 @@ fn set(path: &str, value: &str) -> Outcome<()> {
     })
 }
 
-/// Whether every address and route of the result is there. What an application has is not seen from here.
+/// Whether the link is up, and every address and route of the result is there. What an application has is not seen from here.
 pub(super) fn holds(sockets: &Sockets, site: Site<'_>, step: &ConfigureStep) -> Outcome<()> {
     if step.bearer == Bearer::Application {
         return Ok(());
@@ -233,6 +233,12 @@ pub(super) fn holds(sockets: &Sockets, site: Site<'_>, step: &ConfigureStep) -> 
     sockets.pod(netns(site)?, |pod| {
         let seen = link::by_name(&mut pod.socket, name)?
             .ok_or_else(|| drift(format!("interface {name:?} is gone")))?;
+        // That took some addresses and routes along, and is why they are gone.
+        if !seen.up {
+            return Err(
+                drift(format!("interface {name:?} is down")).remedy("bring it up, or restart the pod")
+            );
+        }
         let addresses = addr::of_link(&mut pod.socket, seen.index)?;
         if let Some(lost) = result.ips.iter().find(|ip| !addresses.contains(&ip.address)) {
             return Err(drift(format!("interface {name:?} has lost address {}", lost.address)));
