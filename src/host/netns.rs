@@ -1,14 +1,14 @@
 //! Network namespaces: the only place that enters one.
 
-use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 
 use nix::libc;
 use nix::sched::CloneFlags;
-use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use super::netlink::Socket;
 use crate::engine::ports::{NetnsId, NetnsState};
@@ -36,10 +36,12 @@ impl Netns {
             Err(cause) if is_gone(&cause) => return Ok(None),
             Err(cause) => return Err(unreadable(path.as_path(), cause)),
         };
-        let kind = fstatfs(&file).map_err(|cause| unreadable(path.as_path(), cause.into()))?;
+        // The kernel's name for it: "net:[4026531840]" for what it is, else the path of a file, or another namespace's.
+        let name = fs::read_link(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))
+            .map_err(|cause| unreadable(path.as_path(), cause))?;
         // A bind mount over a plain file that was never mounted, or was unmounted, is that plain file: nobody's
         // namespace, and nothing to undo in it.
-        if kind.filesystem_type() != NSFS_MAGIC {
+        if !name.as_os_str().as_bytes().starts_with(b"net:[") {
             return Err(Fault::new(
                 FaultKind::Environment,
                 format!("{:?} is not a network namespace", path.as_str()),
@@ -169,5 +171,7 @@ fn is_gone(cause: &std::io::Error) -> bool {
 }
 
 fn unreadable(path: &Path, cause: std::io::Error) -> Fault {
-    Fault::new(FaultKind::Io, format!("cannot open network namespace {path:?}")).because(cause)
+    Fault::new(FaultKind::Io, format!("cannot open network namespace {path:?}"))
+        .because(cause)
+        .remedy("give the path of a network namespace, and run Manifold as root on the host")
 }

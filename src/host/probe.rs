@@ -1,7 +1,7 @@
 //! The Probe of a real node: netlink and a few files, read only.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -87,7 +87,11 @@ impl Probe for HostProbe {
                 })
             }
             Question::Program(program) => self.plugins.find(program).map(|_| Answer::Present),
-            Question::ResolvConf(path) => Ok(Answer::Text(text(path)?)),
+            Question::ResolvConf(path) => match read(path) {
+                Ok(text) => Ok(Answer::Text(text)),
+                Err(cause) if is_missing(&cause) => Ok(Answer::Absent),
+                Err(cause) => Err(unreadable(path, cause)),
+            },
             Question::Vf(vf) => self.vf(*vf),
             Question::Switch(database, bridge) => self.switches.survey(database, bridge).map(Answer::Switch),
             Question::Vpp(api, bridge) => self.vpps.survey(api, Some(*bridge)).map(Answer::Vpp),
@@ -120,8 +124,21 @@ fn facts(seen: Seen) -> Option<LinkFacts> {
 }
 
 fn text(path: &Path) -> Outcome<String> {
+    read(path).map_err(|cause| unreadable(path, cause))
+}
+
+fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text));
-    read.map_err(|cause| Fault::new(FaultKind::Io, format!("cannot read {path:?}")).because(cause))?;
+    File::open(path)?.take(MAX_FILE).read_to_string(&mut text)?;
     Ok(text)
+}
+
+fn is_missing(cause: &io::Error) -> bool {
+    matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn unreadable(path: &Path, cause: io::Error) -> Fault {
+    Fault::new(FaultKind::Io, format!("cannot read {path:?}"))
+        .because(cause)
+        .remedy("see that it is a text file, and that Manifold may read it")
 }

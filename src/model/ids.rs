@@ -72,7 +72,8 @@ checked_text!(
     check_network_name
 );
 checked_text!(
-    /// The name of an interface: 1 to 15 bytes, not `.` or `..`, without `/`, `:`, white space or control characters.
+    /// The name of an interface: 1 to 15 bytes, not `.` or `..`, without `/`, `:`, `%`, white space or control characters, and
+    /// neither `all` nor `default`, which are directories of `/proc/sys/net/ipv4/conf`.
     IfName,
     check_ifname
 );
@@ -131,6 +132,10 @@ fn check_ifname(text: &str) -> Result<(), Fault> {
         "is a directory's name"
     } else if text.chars().any(|c| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control()) {
         "has \"/\", \":\", white space or a control character in it"
+    } else if text.contains('%') {
+        "has \"%\" in it, for which the kernel puts a number"
+    } else if matches!(text, "all" | "default") {
+        "is the kernel's word for the settings of every interface"
     } else {
         return Ok(());
     };
@@ -184,10 +189,14 @@ mod tests {
 
     #[test]
     fn interface_names_follow_the_kernel() {
-        for good in ["eth0", "net1", "a", "ens5f0.100", "fifteen-bytes-x", "ETH_0", "..."] {
+        for good in ["eth0", "net1", "a", "ens5f0.100", "fifteen-bytes-x", "ETH_0", "...", "All", "default0"]
+        {
             assert!(good.parse::<IfName>().is_ok(), "{good}");
         }
-        for bad in ["", ".", "..", "a/b", "a:b", "a b", "a\u{a0}b", "a\tb", "a\u{7}b", "sixteen-bytes-xx"] {
+        for bad in ["", ".", "..", "a/b", "a:b", "a b", "a\u{a0}b", "a\tb", "a\u{7}b", "sixteen-bytes-xx"]
+            .into_iter()
+            .chain(["a%d", "%", "all", "default"])
+        {
             let fault = bad.parse::<IfName>().unwrap_err();
             assert_eq!(fault.kind(), FaultKind::Environment, "{bad}");
             assert!(fault.advice().is_some());

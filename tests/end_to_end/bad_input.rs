@@ -29,7 +29,7 @@ fn with_network(stage: &Stage, change: impl FnOnce(&mut Value)) -> Value {
 fn configurations_that_can_never_be_right() {
     let stage = Stage::with(Scene::new(), &json!([]));
     type Change = fn(&mut Value);
-    let cases: [(Change, u64, &str); 16] = [
+    let cases: [(Change, u64, &str); 19] = [
         (|n| n["mode"] = json!("router"), 7, "\"mode\" is \"router\""),
         (|n| n["mtu"] = json!(-1), 7, "\"mtu\" is -1"),
         (|n| n["mtu"] = json!(9000), 7, "\"mtu\" is 9000, but master \"up0\" has 1500"),
@@ -42,6 +42,17 @@ fn configurations_that_can_never_be_right() {
         (|n| n["ipam"]["ranges"] = json!([[{"subnet": "10.0.0.0/31"}]]), 7, "10.0.0.0/31"),
         (|n| n["ipam"]["ranges"] = json!([[{"subnet": "10.0.0.1/24"}]]), 7, "10.0.0.1/24"),
         (|n| n["ipam"]["dataDir"] = json!("relative"), 7, "relative"),
+        (
+            |n| n["ipam"]["resolvConf"] = json!("/no/such.conf"),
+            100,
+            "\"/no/such.conf\", named by \"resolvConf\"",
+        ),
+        (|n| n["ipam"]["resolvConf"] = json!("/proc"), 5, "cannot read \"/proc\""),
+        (
+            |n| n["ipam"]["routes"] = json!([{"dst": "10.0.0.0/8", "gw": "fd00::1"}]),
+            7,
+            "the \"gw\" \"fd00::1\" of the route to 10.0.0.0/8 is not IPv4",
+        ),
         (
             |n| n["ipam"] = json!({"type": "static", "addresses": [{"address": "10.0.0.300/24"}]}),
             7,
@@ -88,7 +99,20 @@ fn names_that_are_none() {
     let netns = stage.pod.path().as_str();
     let call =
         |container, ifname| stage.scene.call(&Call { verb: "ADD", container, ifname, netns }, &stage.conf);
-    for ifname in ["a/b", "..", ".", "sixteen-bytes-xx", "a b", "a\tb", "a\u{7f}b", "a:b", "é\u{2003}x"] {
+    for ifname in [
+        "a/b",
+        "..",
+        ".",
+        "sixteen-bytes-xx",
+        "a b",
+        "a\tb",
+        "a\u{7f}b",
+        "a:b",
+        "é\u{2003}x",
+        "a%d",
+        "all",
+        "default",
+    ] {
         expect(call("pod-1", ifname), 4, "interface name");
     }
     for container in ["../x", "a/b", "-x", "a b", "a\nb"] {
@@ -112,6 +136,11 @@ fn namespaces_that_are_none() {
     expect(call("/nowhere"), 4, "does not exist");
     expect(call("relative"), 4, "is not an absolute path");
     expect(call("/etc/passwd"), 4, "is not a network namespace");
+    let mounts = format!("/proc/{}/ns/mnt", std::process::id());
+    expect(call(&mounts), 4, "is not a network namespace");
+    let socket = stage.scene.path("socket");
+    let _listens = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    expect(call(socket.to_str().unwrap()), 5, "cannot open network namespace");
     expect(call(""), 4, "CNI_NETNS");
     stage.assert_empty();
 }

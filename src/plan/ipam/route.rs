@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{address, at_most};
+use super::{address, at_most, wrong};
 use crate::model::fault::Outcome;
 use crate::model::result::Route;
 use crate::plan::keys::Known;
@@ -29,7 +29,7 @@ pub(super) struct RouteConf {
 /// Reads the routes.
 ///
 /// # Errors
-/// A destination or gateway that is none, or too many routes.
+/// A destination or gateway that is none, a gateway of the other family, or too many routes.
 pub(super) fn read(routes: &[RouteConf]) -> Outcome<Vec<Route>> {
     at_most(routes.len(), MAX_ROUTES, "\"routes\"")?;
     routes.iter().map(one).collect()
@@ -38,9 +38,18 @@ pub(super) fn read(routes: &[RouteConf]) -> Outcome<Vec<Route>> {
 fn one(conf: &RouteConf) -> Outcome<Route> {
     // The reference library takes 0 for "not set" where 0 has no meaning; table and scope it keeps.
     let set = |value: Option<u32>| value.filter(|v| *v != 0);
+    let dst = address::cidr(&conf.dst, "the \"dst\" of a route")?;
+    let gw = address::optional(conf.gw.as_deref(), "the \"gw\" of a route")?;
+    if let Some(gw) = gw.filter(|gw| gw.is_ipv4() != dst.is_ipv4()) {
+        let family = if dst.is_ipv4() { "IPv4" } else { "IPv6" };
+        return Err(wrong(
+            format!("the \"gw\" \"{gw}\" of the route to {dst} is not {family}"),
+            "name a gateway of the destination's family",
+        ));
+    }
     Ok(Route {
-        dst: address::cidr(&conf.dst, "the \"dst\" of a route")?,
-        gw: address::optional(conf.gw.as_deref(), "the \"gw\" of a route")?,
+        dst,
+        gw,
         mtu: set(conf.mtu),
         advmss: set(conf.advmss),
         priority: set(conf.priority),
