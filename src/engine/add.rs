@@ -118,7 +118,7 @@ fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Ou
 }
 
 /// The pod's network namespace, which must be there and not our own.
-fn pod_netns(node: &Node<'_>, attachment: &Attachment) -> Outcome<NetnsId> {
+pub(super) fn pod_netns(node: &Node<'_>, attachment: &Attachment) -> Outcome<NetnsId> {
     let missing = |what: String| {
         Fault::new(FaultKind::Environment, what).remedy("name the pod's namespace (CNI_NETNS, --netns)")
     };

@@ -1,12 +1,13 @@
 //! Floor 2: the verbs, and the ports through which they reach a node.
 //!
 //! [`add`] plans, records, applies; [`del`], [`gc`] and every failure go through one undo; [`check`] asks whether
-//! the record still holds.
+//! the record still holds; [`foresee`] plans and leaves it at that.
 
 pub mod add;
 pub mod check;
 mod claim;
 pub mod del;
+pub mod foresee;
 pub mod gc;
 pub mod inherit;
 pub mod ports;

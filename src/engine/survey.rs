@@ -67,10 +67,19 @@ impl Read {
     /// Finds out whether the pod has an interface of that name, where a plugin is run: its DEL takes down whatever is
     /// called so, and after a failed ADD it would be somebody else's. Of `lo` there is one in every pod.
     fn find_no_namesake(&self, node: &Node<'_>) -> Outcome<()> {
-        let Attachment { owner, network, netns, .. } = &self.attachment;
+        let Attachment { owner, network, .. } = &self.attachment;
         if owner.ifname.as_str() == "lo" || chain::run_as_processes(network).next().is_none() {
             return Ok(());
         }
+        self.find_name_free(node)
+    }
+
+    /// Finds out whether the pod has no interface of that name.
+    ///
+    /// # Errors
+    /// It has one.
+    pub(super) fn find_name_free(&self, node: &Node<'_>) -> Outcome<()> {
+        let Attachment { owner, netns, .. } = &self.attachment;
         let namesake = Question::Link(Place::Pod, owner.ifname.clone());
         let answer = node.probe.answer(&namesake, netns.as_ref())?;
         if matches!(answer, Answer::Link(_)) { Err(ifname_taken(&owner.ifname)) } else { Ok(()) }

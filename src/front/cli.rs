@@ -14,14 +14,14 @@ use self::words::{Attach, Cli, Command, Detach, Doctor, List, Status, Stores, Ta
 use super::table::{Row, absent, gone, held, table};
 use super::{daemon, doctor, install, status, watch};
 use crate::engine::add::Attached;
+use crate::engine::foresee::Foreseen;
 use crate::engine::ports::{Entry, Journal};
 use crate::engine::scope::Scope;
-use crate::engine::{add, check, del, gc, survey};
+use crate::engine::{add, check, del, foresee, gc};
 use crate::host::journal::FileJournal;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::Logging;
-use crate::model::{Attachment, ContainerId, FaultKind, IfName};
-use crate::plan::step::Step;
+use crate::model::{ContainerId, FaultKind, IfName};
 
 /// Runs the command line. The exit code is 0 for success, 1 for a failure, 2 for wrong usage.
 pub(super) fn run() -> ExitCode {
@@ -130,39 +130,22 @@ fn rows(journal: &FileJournal, containers: &[ContainerId]) -> Outcome<Vec<Row>> 
     Ok(rows)
 }
 
-/// The plan of one attachment, as JSON.
-#[derive(Serialize)]
-struct Planned<'a> {
-    attachment: &'a Attachment,
-    steps: &'a [Step],
-    /// What is written in its network, or selected, and has no effect.
-    warnings: &'a [String],
-}
-
 fn explain(attach: &Attach) -> Outcome<String> {
     let machine = attach.target.stores.machine();
     let mut text = String::new();
-    let mut plans = Vec::new();
-    for attachment in attach.attachments()? {
-        let read = survey::read(attachment)?;
-        let steps = read.plan(&machine.node())?;
-        let warnings = read.warnings();
-        let attachment = read.attachment;
+    let plans = foresee::foresee(&machine.node(), attach.attachments()?)?;
+    for Foreseen { attachment, steps, warnings } in &plans {
         writeln!(text, "{}, on network {}:", attachment.owner.ifname, attachment.label).unwrap_or_default();
-        for (number, step) in (1..).zip(&steps) {
+        for (number, step) in (1..).zip(steps) {
             writeln!(text, "  {number}. {step}").unwrap_or_default();
         }
         warnings.iter().for_each(|warning| writeln!(text, "  warning: {warning}").unwrap_or_default());
-        plans.push((attachment, steps, warnings));
     }
-    let each = plans.iter();
-    let planned: Vec<Planned<'_>> =
-        each.map(|(attachment, steps, warnings)| Planned { attachment, steps, warnings }).collect();
-    shown(attach.output, &planned, || text.trim_end().to_owned())
+    shown(attach.output, &plans, || text.trim_end().to_owned())
 }
 
 fn list_all(list: &List) -> Outcome<String> {
-    let journal = list.stores.machine().journal;
+    let journal = list.stores.known_machine()?.journal;
     let rows = rows(&journal, &journal.containers()?)?;
     shown(list.output, &rows, || table(&rows))
 }
@@ -179,7 +162,7 @@ fn status_of_all(options: &Status) -> Outcome<String> {
 
 /// Keeps the sandboxes whose network namespace is there, and collects the rest.
 fn prune(stores: &Stores) -> Outcome<String> {
-    let machine = stores.machine();
+    let machine = stores.known_machine()?;
     let all = || rows(&machine.journal, &machine.journal.containers()?);
     let before = all()?;
     gc::gc(&machine.node(), &Scope::Any, gc::Valid::Living, &[])?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::Place;
 use super::port::{NoteStep, PortStep, SocketStep};
-use super::vf::VfStep;
+use super::vf::{Driven, VfStep};
 use super::vpp::VppStep;
 use crate::model::attachment::Routing;
 use crate::model::device::DeviceId;
@@ -66,6 +66,27 @@ impl Step {
     /// Whether applying it notes something in it.
     pub fn learns(&self) -> bool {
         matches!(self, Self::Lease(_) | Self::Vf(_))
+    }
+
+    /// Whether a link of the attachment's name is in the pod once it is done, and none may be there before.
+    pub fn makes_a_link(&self) -> bool {
+        match self {
+            Self::Link(_) => true,
+            Self::Vf(VfStep::Take(take)) => matches!(take.driven, Driven::Kernel(_)),
+            Self::Vf(VfStep::Lost)
+            | Self::Lease(_)
+            | Self::Socket(_)
+            | Self::Port(_)
+            | Self::Vpp(_)
+            | Self::Note(_)
+            | Self::Configure(_)
+            | Self::Exec(_)
+            | Self::Pass
+            | Self::DefaultRoute(_)
+            | Self::Cache(_)
+            | Self::DeviceFile(_)
+            | Self::DeviceInfo(_) => false,
+        }
     }
 
     /// When the step is undone.

@@ -151,6 +151,36 @@ fn explain_shows_the_plan_and_touches_nothing() {
 }
 
 #[test]
+fn explain_says_no_where_attach_would() {
+    let (stage, networks) = stage();
+    let netns = stage.pod.path().as_str();
+    let own = format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid());
+    stage.pod.inside(|| scene::ip("link add taken type veth peer name other"));
+    let there = words("attach --networks data@there --container-id pod-1", &networks, netns);
+    assert!(told(&stage.scene.manifold(&there)).0);
+
+    for (selected, netns, words) in [
+        ("data", "/run/netns/none", "network namespace \"/run/netns/none\" does not exist"),
+        ("data", &own, "is the host's own"),
+        ("data@taken", netns, "interface \"taken\" already exists in the pod"),
+        ("data@there", netns, "interface \"there\" already exists in the pod"),
+    ] {
+        // The kernel has other words for a name that is taken.
+        for (verb, words) in [("explain", words), ("attach", "")] {
+            let target = ["--networks-dir", &networks, "--netns", netns, "--container-id", "pod-1"];
+            let words_of = [&[verb, "--networks", selected][..], &target].concat();
+
+            let (ok, text, errors) = told(&stage.scene.manifold(&words_of));
+
+            assert!(!ok && errors.contains(words), "{verb} {selected}: {text}{errors}");
+        }
+    }
+    assert!(told(&stage.scene.manifold(&["detach", "--container-id", "pod-1"])).0);
+    stage.pod.inside(|| scene::ip("link del taken"));
+    stage.assert_empty();
+}
+
+#[test]
 fn what_has_no_effect_is_said_where_networks_are_tried() {
     let (mut stage, networks) = stage();
     let ipam = json!({"typ": "host-local", "ranges": []});

@@ -54,6 +54,20 @@ fn words_that_are_missing_are_named_with_what_may_stand_there() {
 }
 
 #[test]
+fn a_directory_of_records_that_is_named_must_be_there() {
+    for command in ["list", "prune"] {
+        let refused = manifold(&[command, "--state-dir", "/no/such"]);
+
+        assert_eq!(refused.status.code(), Some(1), "{command}");
+        let told = text(&refused.stderr);
+        assert!(
+            told.starts_with("error: the directory of records \"/no/such\" is not there\n  remedy: "),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn a_configuration_that_is_named_must_be_there() {
     for command in ["daemon", "install"] {
         let refused = manifold(&[command, "--config", "/no/such.json"]);

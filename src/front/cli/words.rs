@@ -1,7 +1,7 @@
 //! The words of the command line, and what they mean.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
@@ -313,6 +313,19 @@ impl Target {
 impl Stores {
     pub(super) fn machine(&self) -> Machine {
         Machine::new(&self.places(), &[], &Context::default())
+    }
+
+    /// The same, for what looks through all records: another directory than the usual one is there, or misspelt.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(super) fn known_machine(&self) -> Outcome<Machine> {
+        if self.state_dir.is_dir() || self.state_dir == Path::new(settings::STATE_DIR) {
+            return Ok(self.machine());
+        }
+        let what = format!("the directory of records {:?} is not there", self.state_dir);
+        Err(Fault::new(FaultKind::Absent, what)
+            .remedy("correct --state-dir: it is the one that attach had, or \"stateDir\""))
     }
 
     pub(super) fn places(&self) -> Places {
