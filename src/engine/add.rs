@@ -6,7 +6,7 @@ use super::survey::{self, Read};
 use super::undo::{self, undo};
 use super::{Node, claim, del};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{Attachment, CniResult, DeviceInfo, FaultKind};
+use crate::model::{Attachment, CniResult, DeviceInfo, FaultKind, Owner};
 use crate::plan::port::NoteStep;
 use crate::plan::step::Progress;
 
@@ -31,7 +31,7 @@ pub struct Attached {
 /// Every configuration is read before the first change. If any attachment fails, all that this call made is undone
 /// again, and what could not be undone is still on record and named along with the cause. What an earlier call for the
 /// same sandbox left unfinished is undone first, and so is what an earlier call for the same interface may have made whose
-/// record was never written or is damaged.
+/// record was never written or is damaged. What is left of another interface and cannot be undone stays on record, for DEL.
 ///
 /// # Errors
 /// The first failure.
@@ -141,6 +141,7 @@ pub(super) fn pod_netns(node: &Node<'_>, attachment: &Attachment) -> Outcome<Net
 /// Undoes what earlier calls for this sandbox left unfinished, or made in a namespace that is gone, and what may stand
 /// behind a record of the same interface that is none. Answers with the first place in order that is free.
 fn clear_the_way(desk: Desk<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32> {
+    let is_wanted = |owner: &Owner| reads.iter().any(|read| read.attachment.owner == *owner);
     let mut stale = Vec::new();
     let mut damage = Vec::new();
     let mut first_free = 0;
@@ -156,9 +157,8 @@ fn clear_the_way(desk: Desk<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32>
             Entry::Whole(record)
                 if record.phase == Phase::Attached && record.netns.is_some_and(|id| id.may_be(&netns)) =>
             {
-                let owner = &record.attachment.owner;
-                if reads.iter().any(|r| r.attachment.owner == *owner) {
-                    return Err(ifname_taken(&owner.ifname));
+                if is_wanted(&record.attachment.owner) {
+                    return Err(ifname_taken(&record.attachment.owner.ifname));
                 }
                 first_free = first_free.max(record.order.saturating_add(1));
             }
@@ -169,12 +169,20 @@ fn clear_the_way(desk: Desk<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32>
     let damaged = |read: &&Read| damage.iter().any(|broken| broken.may_be_of(&read.attachment.owner));
     let lost = reads.iter().filter(damaged).map(|read| del::trace(desk.node, read.attachment.clone()));
     let lost: Vec<Record> = lost.collect::<Outcome<_>>()?;
-    let whole = stale.iter().map(|record| undo::Entry::Journalled(record));
-    let entries: Vec<_> = whole.chain(lost.iter().map(undo::Entry::MadeUp)).collect();
+    let (ours, others): (Vec<_>, Vec<_>) =
+        stale.into_iter().partition(|record| is_wanted(&record.attachment.owner));
+    // They are not in the way: their records stay, and DEL tries again.
+    drop(undo(desk.node, desk.records, &journalled(&others)));
+    let mut entries = journalled(&ours);
+    entries.extend(lost.iter().map(undo::Entry::MadeUp));
     match Fault::gather(undo(desk.node, desk.records, &entries)) {
         Some(fault) => Err(fault.while_doing("cannot undo what an earlier ADD of this sandbox left")),
         None => Ok(first_free),
     }
+}
+
+fn journalled(records: &[Box<Record>]) -> Vec<undo::Entry<'_>> {
+    records.iter().map(|record| undo::Entry::Journalled(record)).collect()
 }
 
 /// Makes one attachment: claim, survey, plan, record, apply, mark.

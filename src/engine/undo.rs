@@ -4,7 +4,7 @@ use super::ports::{Records, Site, Undo};
 use super::record::{Phase, Record};
 use super::{Life, Node};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{Attachment, NetnsPath};
+use crate::model::{Attachment, FaultKind, NetnsPath};
 use crate::plan::step::{Step, UndoRank};
 
 /// How many DELs may fail before a record is set aside, if its pod is gone.
@@ -32,8 +32,8 @@ impl Entry<'_> {
 ///
 /// # Guarantees
 /// Every step is tried, whatever becomes of the others. Plugins are run first, in reverse order; then all links go in
-/// one request; then addresses are given back and files removed. A journalled record whose steps are all undone is removed; another
-/// stays, marked as being undone. Neither the pod's network namespace nor any configuration is needed.
+/// one request; then addresses are given back and files removed. A journalled record whose steps are all undone is removed;
+/// another stays, marked as being undone. Neither the pod's network namespace nor any configuration is needed.
 pub(super) fn undo(node: &Node<'_>, records: &dyn Records, entries: &[Entry<'_>]) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut sites = Vec::with_capacity(entries.len());
@@ -108,8 +108,21 @@ fn revert(
         return Vec::new();
     }
     let answers = node.hands.revert(&batch);
-    let failed = owners.into_iter().zip(batch).zip(answers);
-    failed.filter_map(|((index, undo), answer)| Some((index, told(answer.err()?, &undo)))).collect()
+    let mut failed = Vec::new();
+    for ((index, undo), answer) in owners.into_iter().zip(batch).zip(answers) {
+        let Err(fault) = answer else { continue };
+        let begun = sites.get(index).is_none_or(|(entry, _)| was_begun(entry, undo.step, &fault));
+        failed.extend(begun.then(|| (index, told(fault, &undo))));
+    }
+    failed
+}
+
+/// Whether there may be something of a step that could not be undone. A plugin that does not speak the version of its
+/// network refuses its ADD for that, before anything else: of what was never attached it has nothing.
+fn was_begun(entry: &Entry<'_>, step: &Step, fault: &Fault) -> bool {
+    let Entry::Journalled(record) = entry else { return true };
+    let attached = record.phase != Phase::Pending && record.result.is_some();
+    attached || !matches!(step, Step::Exec(_)) || fault.kind() != FaultKind::Version
 }
 
 fn told(fault: Fault, undo: &Undo<'_>) -> Fault {

@@ -1,17 +1,19 @@
 //! Runs plugins as CNI prescribes (specification 1.1.0, sections 2 to 4).
 //!
 //! [`Plugins`] makes the request: environment, standard input, and which verb a version knows. `process` runs it
-//! within limits, beneath another `root` if need be, `talk` feeds and hears it, `answer` tells what it said.
+//! within limits, beneath another `root` if need be, `talk` feeds and hears it, `answer` tells what it said, and `spoken`
+//! whether it refused for its network's version.
 
 pub mod answer;
 pub mod excerpt;
 mod process;
 pub mod root;
+mod spoken;
 mod talk;
 mod turns;
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use crate::engine::ports::Site;
 use crate::model::dialect;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::network::Inject;
-use crate::model::{CniResult, Network, Object, Owner, PluginConf, PluginType};
+use crate::model::{CniResult, CniVersion, Network, Object, Owner, PluginConf, PluginType};
 use crate::plan::step::ExecStep;
 
 /// The variables that carry a call's parameters (specification 1.1.0, section 2, "Parameters").
@@ -53,6 +55,7 @@ enum Verb {
     Check,
     Status,
     Gc,
+    Version,
 }
 
 impl Verb {
@@ -63,6 +66,7 @@ impl Verb {
             Self::Check => "CHECK",
             Self::Status => "STATUS",
             Self::Gc => "GC",
+            Self::Version => "VERSION",
         }
     }
 
@@ -81,7 +85,7 @@ impl Verb {
     fn purpose(self) -> Purpose {
         match self {
             Self::Add => Purpose::Making,
-            Self::Del | Self::Check | Self::Status | Self::Gc => Purpose::Other,
+            Self::Del | Self::Check | Self::Status | Self::Gc | Self::Version => Purpose::Other,
         }
     }
 }
@@ -91,6 +95,7 @@ struct Call<'a> {
     verb: Verb,
     program: &'a PluginType,
     site: Option<Site<'a>>,
+    version: CniVersion,
     request: Object,
 }
 
@@ -193,7 +198,8 @@ impl Plugins {
         self.call(&Call::anywhere(network, plugin, Verb::Status)?).map(drop)
     }
 
-    /// GC: tells the plugin which attachments of the network are valid. A version without GC is not told.
+    /// GC: tells the plugin which attachments of the network are valid. A version without GC is not told, nor is a plugin
+    /// that does not speak the network's version: it can have attached nothing to it.
     ///
     /// # Errors
     /// The plugin's own, or that it could not be run.
@@ -206,7 +212,10 @@ impl Plugins {
         call.request.put("cni.dev/valid-attachments", &list)?;
         // The key's name before 1.1.0 was settled; plugins built on the reference library of that time read it.
         call.request.put("cni.dev/attachments", &list)?;
-        self.call(&call).map(drop)
+        match self.call(&call) {
+            Err(fault) if fault.kind() == FaultKind::Version => Ok(()),
+            told => told.map(drop),
+        }
     }
 
     /// Runs a plugin and gives back what it wrote on standard output.
@@ -217,16 +226,9 @@ impl Plugins {
         let program = self.find(call.program).map_err(|fault| failed(fault, ""))?;
         let turn = self.turns.as_ref().map(|turns| turns.take(call.verb.purpose(), self.limit)).transpose();
         let _turn = turn.map_err(|fault| failed(fault, ""))?;
-        let order = process::Order {
-            program: &program,
-            root: self.root.as_deref(),
-            environment: self.environment_of(call),
-            stdin: &call.request.to_bytes(),
-            limit: self.limit,
-        };
-        let said = match process::run(&order).and_then(answer::judge) {
+        let said = match self.run(&program, call, self.limit) {
             Err(fault) if call.verb.is_passed_by(&fault) => return Ok(Vec::new()),
-            said => said,
+            said => said.map_err(|fault| self.explained(&program, call, fault)),
         };
         let said = said.map_err(|fault| failed(fault, &format!(" ({:?})", program.as_os_str())))?;
         if !said.stderr.is_empty() {
@@ -234,6 +236,30 @@ impl Plugins {
             tracing::debug!(plugin, verb, text = %said.stderr, "the plugin wrote on standard error");
         }
         Ok(said.stdout)
+    }
+
+    fn run(&self, program: &Path, call: &Call<'_>, limit: Duration) -> Outcome<process::Ended> {
+        let order = process::Order {
+            program,
+            root: self.root.as_deref(),
+            environment: self.environment_of(call),
+            stdin: &call.request.to_bytes(),
+            limit,
+        };
+        process::run(&order).and_then(answer::judge)
+    }
+
+    /// A refusal, as that of the network's version if the plugin does not speak it. It is asked within the same turn.
+    fn explained(&self, program: &Path, call: &Call<'_>, fault: Fault) -> Fault {
+        if !spoken::may_be_of_the_version(call.verb, &fault) {
+            return fault;
+        }
+        let limit = self.limit.min(spoken::LIMIT);
+        let answer = Call::version(call).and_then(|asked| self.run(program, &asked, limit));
+        match answer.ok().and_then(|answer| spoken::versions(&answer.stdout)) {
+            Some(spoken) => spoken::explained(fault, call.version, &spoken),
+            None => fault,
+        }
     }
 
     /// The caller's environment with the parameters of this call: always all six, as plugins may tell unset from
@@ -262,12 +288,20 @@ impl<'a> Call<'a> {
         let prev_result = prev.map(|result| dialect::raw(result, network.version)).transpose()?;
         let inject = Inject { capabilities: &site.attachment.capabilities, prev_result };
         let request = step.conf.request(network, inject)?;
-        Ok(Self { verb, program: &step.program, site: Some(site), request })
+        Ok(Self { verb, program: &step.program, site: Some(site), version: network.version, request })
     }
 
     /// A call for no attachment in particular.
     fn anywhere(network: &Network, plugin: &'a PluginConf, verb: Verb) -> Outcome<Self> {
         let inject = Inject { capabilities: &Object::default(), prev_result: None };
-        Ok(Self { verb, program: plugin.kind(), site: None, request: plugin.request(network, inject)? })
+        let request = plugin.request(network, inject)?;
+        Ok(Self { verb, program: plugin.kind(), site: None, version: network.version, request })
+    }
+
+    /// The question which versions the plugin of a call speaks.
+    fn version(call: &Call<'a>) -> Outcome<Self> {
+        let mut request = Object::default();
+        request.put("cniVersion", call.version.as_str())?;
+        Ok(Self { verb: Verb::Version, site: None, request, ..*call })
     }
 }

@@ -108,6 +108,54 @@ fn a_failed_add_leaves_the_sandboxs_other_interfaces() {
 }
 
 #[test]
+fn a_plugin_that_does_not_speak_the_version_leaves_nothing() {
+    let scene = Scene::new();
+    let bridge = json!({"cniVersion": "1.1.0", "name": "lab", "type": "bridge", "ipam": scene.ipam(2)});
+    let delegates = json!([scene.macvlan("data", 1), bridge]);
+    let mut stage = Stage::with(scene, &delegates);
+
+    for _ in 0..2 {
+        let (code, message, details) = stage.call("ADD").error();
+
+        assert_eq!(code, 1, "{message}");
+        assert!(
+            message.contains("\"bridge\"") && message.contains("it does not speak CNI 1.1.0, but "),
+            "{message}"
+        );
+        assert!(details.contains("\"cniVersion\"") && !details.contains("also:"), "{details}");
+        stage.assert_empty();
+    }
+    stage.del();
+
+    let status = stage.call_without_pod("STATUS").error();
+    assert!(status.0 == 50 && status.1.contains("it does not speak CNI 1.1.0"), "{status:?}");
+    stage.conf["cni.dev/valid-attachments"] = json!([]);
+    stage.call_without_pod("GC").result();
+}
+
+#[test]
+fn what_cannot_be_undone_keeps_no_other_interface_from_a_new_add() {
+    let mut second = spy::network("second");
+    second["type"] = json!("other");
+    let mut stage = spy::stage(&json!([spy::network("first"), second]));
+    stage.plugin("other", "#!/bin/sh\nexit 1\n");
+    stage.call("ADD").error();
+    let left = |stage: &Stage| !stage.scene.record("pod-1", "net1").is_empty();
+    assert!(left(&stage));
+
+    let (_, message, _) = stage.call("ADD").error();
+    assert!(message.contains("cannot undo what an earlier ADD of this sandbox left"), "{message}");
+
+    stage.conf["delegates"] = json!([spy::network("first")]);
+    stage.add();
+
+    assert!(left(&stage), "its DEL is still to come");
+    stage.plugin("other", "#!/bin/sh\n");
+    stage.del();
+    stage.assert_empty();
+}
+
+#[test]
 fn gc_prunes_even_if_a_network_is_gone() {
     let mut stage = spy::stage(&json!([]));
     stage.conf["clusterNetwork"] = json!("first");

@@ -196,6 +196,62 @@ fn status_asks_with_empty_parameters_and_passes_the_answer_on() {
     );
 }
 
+/// Refuses what it is asked with this code, and tells what it speaks.
+fn refusing(code: u32, spoken: &str) -> Scripts {
+    Scripts::with_probe(&format!(
+        r#"if [ "$CNI_COMMAND" = VERSION ]; then
+            cat >"$OUT/asked"
+            echo '{{"cniVersion":"1.0.0","supportedVersions":{spoken}}}'
+        else
+            echo '{{"code":{code},"msg":"no"}}'; exit 1
+        fi"#
+    ))
+}
+
+#[test]
+fn a_plugin_that_does_not_speak_the_version_is_told_from_one_that_refuses() {
+    let (it, step) = probe();
+    let old = r#"["0.4.0","1.0.0"]"#;
+    for (code, spoken, unspoken) in [
+        (1, old, true),
+        (3, old, true),
+        (4, old, true),
+        (11, old, false),
+        (3, r#"["1.0.0","1.1.0"]"#, false),
+        (3, "[]", false),
+        (3, "7", false),
+    ] {
+        let scripts = refusing(code, spoken);
+
+        let fault = scripts.plugins(LIMIT).status(&it.network, &step.conf).unwrap_err();
+
+        let kind = if unspoken { FaultKind::Version } else { FaultKind::Delegate(code) };
+        assert_eq!(fault.kind(), kind, "{code} {spoken}");
+        let told = fault.to_string().ends_with(": it does not speak CNI 1.1.0, but 0.4.0, 1.0.0: no");
+        assert_eq!((told, fault.advice().is_some()), (unspoken, unspoken), "{fault}");
+        let heard = scripts.plugins(LIMIT).gc(&it.network, &step.conf, &[]);
+        assert_eq!(heard.is_ok(), unspoken, "it has nothing to collect: {heard:?}");
+    }
+}
+
+#[test]
+fn what_an_add_is_refused_for_is_the_version_only_if_the_plugin_says_so() {
+    let (it, step) = probe();
+    for (code, spoken, kind) in [
+        (1, r#"["1.0.0"]"#, FaultKind::Version),
+        // A plugin that it runs does not speak it.
+        (1, r#"["1.1.0"]"#, FaultKind::Delegate(1)),
+        (3, r#"["1.0.0"]"#, FaultKind::Delegate(3)),
+    ] {
+        let scripts = refusing(code, spoken);
+
+        assert_eq!(scripts.plugins(LIMIT).add(nowhere(&it), &step, None).unwrap_err().kind(), kind);
+        assert_eq!(scripts.plugins(LIMIT).del(nowhere(&it), &step).unwrap_err().kind(), kind);
+        let asked = fs::read_to_string(scripts.path().join("asked")).ok();
+        assert_eq!(asked.as_deref(), (code == 1).then_some(r#"{"cniVersion":"1.1.0"}"#));
+    }
+}
+
 #[test]
 fn the_first_regular_file_in_the_list_is_the_plugin() {
     let (first, second, third) = (Scripts::new(), Scripts::new(), Scripts::new());
