@@ -232,6 +232,9 @@ pub enum VlanProtocol {
 pub struct ConfigureStep {
     /// What is known when planning: fixed addresses, routes, name service. Leased addresses are added to it.
     pub given: CniResult,
+    /// Whether the name service is the one that came with leased addresses.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leased_dns: bool,
     /// Whether having no address at all is an error.
     pub needs_address: bool,
     /// How IPv6 duplicate address detection is done.

@@ -89,11 +89,13 @@ impl Layer3 {
     /// A file the configuration names is not there, or is not what it should be.
     pub fn configure(&self, facts: &Facts, announce: bool) -> Outcome<ConfigureStep> {
         let mut given = self.ipam.given(facts)?;
-        // The reference plugins answer with the network's own "dns" and drop that of IPAM.
-        given.dns = self.dns.clone();
+        if !self.dns.is_empty() {
+            given.dns = self.dns.clone();
+        }
         // Not made, they cannot clash with those of another interface.
         given.routes.retain(|route| !self.routing.displaces_route(route));
         Ok(ConfigureStep {
+            leased_dns: given.dns.is_empty(),
             given,
             needs_address: self.ipam.needs_address(),
             dad: self.dad,
@@ -209,7 +211,10 @@ impl Wanted for VirtualLink {
         let seen = facts.link(&self.master.question()).ok_or_else(|| self.master.missing())?;
         self.fits(seen)?;
         let master = Master { place: self.master.place, name: seen.name.clone(), index: seen.index };
-        let configure = self.layer3.configure(facts, self.announce)?;
+        let mut configure = self.layer3.configure(facts, self.announce)?;
+        // As the reference plugins of these links: the network's own "dns", and never that of IPAM.
+        configure.given.dns = self.layer3.dns.clone();
+        configure.leased_dns = false;
         Ok(self.layer3.arrange(&self.conf, vec![self.link(master)], Step::Configure(configure)))
     }
 

@@ -1,7 +1,7 @@
 //! Addresses, routes and the way up, in as few requests as the kernel allows.
 
-use std::fs;
 use std::net::IpAddr;
+use std::{fs, mem};
 
 use ipnetwork::IpNetwork;
 use nix::libc;
@@ -44,7 +44,7 @@ pub(super) fn apply(
     let result = progress.result.get_or_insert_default();
     result.ips = ips.into_iter().map(|ip| IpConfig { interface: Some(0), ..ip }).collect();
     result.routes = routes;
-    result.dns = step.given.dns.clone();
+    result.dns = if step.leased_dns { mem::take(&mut progress.leased.dns) } else { step.given.dns.clone() };
     Ok(())
 }
 
@@ -264,4 +264,35 @@ fn is_there(route: &Route, gateway: Option<IpAddr>, seen: &[route::Seen]) -> boo
         let metric = route.priority.is_none_or(|p| p == s.priority);
         network && metric && s.table == route.table.unwrap_or(254) && s.gw == route::next_hop(route, gateway)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::result::Dns;
+    use crate::model::{Attachment, Network, Owner};
+
+    #[test]
+    fn the_name_service_is_the_planned_one_or_came_with_the_addresses() {
+        let network = Network::parse(br#"{"name":"n","type":"sriov"}"#, None).unwrap();
+        let attachment = Attachment::new(Owner::parse("pod-1", "net1").unwrap(), network);
+        let site = Site { attachment: &attachment, netns: None, result: None };
+        let dns = |domain: &str| Dns { domain: domain.to_owned(), ..Dns::default() };
+        for (leased_dns, domain) in [(false, "planned"), (true, "leased")] {
+            let step = ConfigureStep {
+                given: CniResult { dns: dns("planned"), ..CniResult::default() },
+                leased_dns,
+                needs_address: false,
+                dad: Dad::Off,
+                announce: false,
+                bearer: Bearer::Application,
+            };
+            let leased = CniResult { dns: dns("leased"), ..CniResult::default() };
+            let mut progress = Progress { leased, ..Progress::default() };
+
+            apply(&Sockets::default(), site, &step, &mut progress).unwrap();
+
+            assert_eq!(progress.result.unwrap().dns, dns(domain));
+        }
+    }
 }

@@ -239,6 +239,22 @@ fn an_applications_vf_keeps_its_addresses_to_itself() {
 }
 
 #[test]
+fn the_name_service_is_the_networks_own_or_that_of_its_addresses() {
+    let fixed = |dns: Value| json!({"type": "static", "addresses": [{"address": "10.5.0.7/24"}], "dns": dns});
+    let leased = json!({"type": "dhcp"});
+    for (keys, domain, leased) in [
+        (json!({"ipam": fixed(json!({"domain": "its"}))}), "its", false),
+        (json!({"ipam": fixed(json!({"domain": "its"})), "dns": {"domain": "own"}}), "own", false),
+        (json!({"ipam": leased}), "", true),
+        (json!({"ipam": leased, "dns": {"domain": "own"}}), "own", false),
+    ] {
+        let steps = steps(keys.clone(), seen()).unwrap();
+        let Some(Step::Configure(configure)) = steps.last() else { panic!("{steps:?}") };
+        assert_eq!((configure.given.dns.domain.as_str(), configure.leased_dns), (domain, leased), "{keys}");
+    }
+}
+
+#[test]
 fn a_driver_is_bound_only_if_it_is_another() {
     let vfio = VfFacts { port: PortFacts::None, driver: Some("vfio-pci".to_owned()), ..seen() };
     let bound = |seen| match take(json!({"bindDriver": "vfio-pci"}), seen).driven {
