@@ -278,10 +278,17 @@ fn arguments_may_hold_equals_signs_and_empty_parts() {
 }
 
 #[test]
-fn one_address_is_an_argument_and_several_are_none() {
-    for (ips, extra) in [(json!(["10.1.0.7/24"]), ";IP=10.1.0.7/24"), (json!(["10.1.0.7", "fd01::7"]), "")] {
+fn several_addresses_are_no_argument_beside_the_capability() {
+    let several = json!(["10.1.0.7", "fd01::7"]);
+    for (ips, capable, extra) in [
+        (json!(["10.1.0.7/24"]), true, ";IP=10.1.0.7/24"),
+        (several.clone(), true, ""),
+        (several, false, ";IP=10.1.0.7,fd01::7"),
+    ] {
         let mut stage = spy::stage(&json!([spy::network("first")]));
-        stage.scene.network("a.conf", &spy::network("second").to_string());
+        let mut second = spy::network("second");
+        second["capabilities"] = json!({"ips": capable});
+        stage.scene.network("a.conf", &second.to_string());
         stage.select(&json!([{"name": "second", "mac": "02:00:00:00:00:07", "ips": ips}]).to_string());
 
         stage.add();
