@@ -9,6 +9,7 @@ use super::{Life, Node};
 use crate::model::call::ValidList;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{ContainerId, FaultKind, NetnsPath, Network};
+use crate::plan::chain;
 
 /// Which sandboxes are valid.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +45,21 @@ pub fn gc(node: &Node<'_>, scope: &Scope, valid: Valid<'_>, networks: &[Network]
     let Swept { mut faults, busy, .. } = sweep(node, scope, valid, usize::MAX)?;
     if let Valid::Listed(valid) = valid {
         faults.extend(tell(node, valid, &busy, networks));
+        faults.extend(collect(node, valid, networks));
     }
     Fault::gather(faults).map_or(Ok(()), Err)
+}
+
+/// Gives back what the stores of networks hold for containers that are neither valid nor on record.
+fn collect(node: &Node<'_>, valid: &ValidList, networks: &[Network]) -> Vec<Fault> {
+    // Where nobody can tell, it is kept.
+    let is_known =
+        |container: &ContainerId| node.journal.entries(container).map_or(true, |entries| !entries.is_empty());
+    let keep = |container: &ContainerId| valid.has(container) || is_known(container);
+    let mut stores: Vec<_> = networks.iter().filter(|n| !n.disable_gc).flat_map(chain::stores).collect();
+    stores.sort();
+    stores.dedup();
+    stores.iter().filter_map(|store| node.hands.collect(store, &keep).err()).collect()
 }
 
 /// The same, without telling plugins; it ends once `most` attachments were undone. What cannot be undone does not count:

@@ -1,6 +1,7 @@
 //! The ports: what the verbs need of a node. `host/` implements them on a real one, `sim/` on one made of maps.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +123,15 @@ pub trait Hands {
     /// # Errors
     /// The plugin's own answer, or that it could not be run.
     fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()>;
+
+    /// Gives back what a store of addresses holds for containers that are not to be kept.
+    ///
+    /// # Guarantees
+    /// Whether a container is to be kept is asked while nobody can take an address.
+    ///
+    /// # Errors
+    /// The store could not be read, or an address not be given back.
+    fn collect(&self, store: &Path, keep: &dyn Fn(&ContainerId) -> bool) -> Outcome<()>;
 }
 
 /// Knows networks by name.

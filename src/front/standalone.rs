@@ -11,6 +11,7 @@ use crate::model::fault::Outcome;
 use crate::model::pod::PodName;
 use crate::model::settings::{Places, Switches};
 use crate::model::{Attachment, NetnsPath, Network, Owner, dialect};
+use crate::plan::chain;
 use crate::plan::resolve::{self, First, Named, Wish, resolve};
 
 pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outcome<Vec<u8>> {
@@ -47,11 +48,13 @@ pub(super) fn check(sandbox: &Sandbox, config: &Config, context: &Context) -> Ou
 }
 
 pub(super) fn gc(config: &Config, valid: &ValidList, context: &Context) -> Outcome<()> {
+    // Whatever is wrong with it keeps nothing from being collected; and no plugin is run for it.
+    let network = network(config).ok().filter(|network| chain::run_as_processes(network).next().is_none());
     gc::gc(
         &machine(config, context).node(),
         &Scope::StandaloneNetwork(config.name.clone()),
         gc::Valid::Listed(valid),
-        &[],
+        network.as_slice(),
     )
 }
 
@@ -65,6 +68,14 @@ fn machine(config: &Config, context: &Context) -> Machine {
     Machine::new(&Places::read_forgiving(&config.object), &config.plugin_dirs, context)
 }
 
+/// The network that the configuration is.
+fn network(config: &Config) -> Outcome<Network> {
+    let mut object = config.object.clone();
+    // The result of an earlier plugin of the runtime's chain is no part of the configuration.
+    object.remove("prevResult");
+    Network::parse(&object.to_bytes(), None)
+}
+
 /// The one attachment that the configuration asks for.
 fn attachments(
     config: &Config,
@@ -72,10 +83,7 @@ fn attachments(
     netns: Option<&NetnsPath>,
     args: &CniArgs,
 ) -> Outcome<Vec<Attachment>> {
-    let mut object = config.object.clone();
-    // The result of an earlier plugin of the runtime's chain is no part of the configuration.
-    object.remove("prevResult");
-    let network = Network::parse(&object.to_bytes(), None)?;
+    let network = network(config)?;
     let places = Places::read_forgiving(&config.object);
     let sandbox = resolve::Sandbox {
         container: owner.container.clone(),

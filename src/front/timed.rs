@@ -1,12 +1,13 @@
 //! Hands and a Probe that note how long they take.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::context::{Lap, Stopwatch};
 use crate::engine::ports::{Hands, NetnsState, Probe, Site, Undo};
 use crate::model::fault::Outcome;
-use crate::model::{NetnsPath, Network, Owner, PluginConf};
+use crate::model::{ContainerId, NetnsPath, Network, Owner, PluginConf};
 use crate::plan::facts::{Answer, Question};
 use crate::plan::step::{LinkKind, Progress, Step};
 
@@ -74,6 +75,10 @@ impl<T: Hands> Hands for Timed<T> {
 
     fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
         self.time("gc", || format!("plugin {}", plugin.kind()), |hands| hands.gc(network, plugin, valid))
+    }
+
+    fn collect(&self, store: &Path, keep: &dyn Fn(&ContainerId) -> bool) -> Outcome<()> {
+        self.time("gc", || "host-local".to_owned(), |hands| hands.collect(store, keep))
     }
 }
 

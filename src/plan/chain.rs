@@ -1,5 +1,7 @@
 //! The chain of an attachment: each plugin of its network read by the Kind that makes it.
 
+use std::path::PathBuf;
+
 use super::claim::Claim;
 use super::kind::{Ask, Wanted};
 use super::step::{CacheStep, DefaultRouteStep, DeviceInfoStep, ExecStep, Step, Yields};
@@ -43,10 +45,20 @@ fn unread_of(conf: &PluginConf, alone: bool) -> Vec<String> {
         known.push(&keys::OF_THE_PROGRAM);
     }
     let mut whats = keys::unknown(conf.object(), &known);
-    if known.iter().any(|known| known.names().any(|name| name == "ipam")) {
+    if reads_ipam(conf) {
         whats.extend(ipam::unread(conf));
     }
     whats
+}
+
+fn reads_ipam(conf: &PluginConf) -> bool {
+    kinds::of(conf).keys().iter().any(|known| known.names().any(|name| name == "ipam"))
+}
+
+/// The stores out of which attachments to a network have their addresses, of those that are kept here.
+pub fn stores(network: &Network) -> Vec<PathBuf> {
+    let kept = network.plugins.iter().filter(|conf| reads_ipam(conf));
+    kept.filter_map(|conf| ipam::store(conf, &network.name)).collect()
 }
 
 /// Steps that undo what may be left of an attachment whose configuration can never be right.

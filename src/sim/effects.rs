@@ -1,6 +1,7 @@
 //! The Hands of the simulated node.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use ipnetwork::IpNetwork;
 
@@ -8,7 +9,7 @@ use super::{Fuse, Moment, SimLink, SimNode, State};
 use crate::engine::ports::{Hands, Site, Undo, ifname_taken};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::result::{Interface, IpConfig, Route};
-use crate::model::{CniResult, FaultKind, Network, Owner, PluginConf};
+use crate::model::{CniResult, ContainerId, FaultKind, Network, Owner, PluginConf};
 use crate::plan::ipam::range::{self, Candidate};
 use crate::plan::mark;
 use crate::plan::step::{
@@ -51,6 +52,16 @@ impl Hands for SimNode {
     fn gc(&self, _network: &Network, _plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
         self.operate(|state| {
             state.world.plugins.retain(|(owner, _)| valid.iter().any(|v| v.container == owner.container));
+            Ok(())
+        })
+    }
+
+    fn collect(&self, store: &Path, keep: &dyn Fn(&ContainerId) -> bool) -> Outcome<()> {
+        let held = self.world().leases;
+        let orphans = held.into_iter().filter(|((of, _), owner)| of == store && !keep(&owner.container));
+        let orphans: Vec<_> = orphans.map(|(lease, _)| lease).collect();
+        self.operate(|state| {
+            state.world.leases.retain(|lease, _| !orphans.contains(lease));
             Ok(())
         })
     }

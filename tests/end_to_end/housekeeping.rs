@@ -207,3 +207,56 @@ fn gc_takes_down_no_sandbox_that_an_entry_names_or_may_name() {
     assert_eq!(stage.scene.kept(), before);
     stage.call("CHECK").result();
 }
+
+/// A container's address in a store of the scene's folder.
+fn leave(stage: &Stage, network: &str, address: &str, container: &str) {
+    let store = stage.scene.path("ipam").join(network);
+    std::fs::create_dir_all(&store).unwrap();
+    std::fs::write(store.join(address), format!("{container}\r\neth0")).unwrap();
+}
+
+#[test]
+fn gc_gives_back_the_addresses_of_containers_that_nobody_knows() {
+    let scene = Scene::new();
+    let mut unwatched = scene.macvlan("unwatched", 3);
+    unwatched["disableGC"] = json!(true);
+    let mut run = scene.macvlan("run", 4);
+    run["cniVersion"] = json!("1.0.0");
+    run["ipam"]["native"] = json!(false);
+    let delegates = json!([scene.macvlan("data", 1), scene.macvlan("more", 2), unwatched, run]);
+    let stage = Stage::with(scene, &delegates);
+    stage.add();
+    for (network, address) in [("data", "10.77.1.9"), ("more", "10.77.2.9")] {
+        leave(&stage, network, address, "pod-7");
+    }
+    let before = stage.scene.kept();
+    for (network, address) in [("data", "10.77.1.8"), ("data", "10.77.1.7"), ("more", "10.77.2.8")] {
+        leave(&stage, network, address, "dead");
+    }
+    let others = [("unwatched", "10.77.3.8"), ("run", "10.77.4.8"), ("elsewhere", "10.77.5.8")];
+    others.iter().for_each(|(network, address)| leave(&stage, network, address, "dead"));
+    let gc = Call { verb: "GC", container: "", ifname: "", netns: "" };
+
+    stage.scene.call(&gc, &gc_conf(&stage, &["pod-1", "pod-7"])).result();
+
+    let mut kept = stage.scene.kept();
+    for (network, address) in others {
+        assert_eq!(kept.remove(&format!("ipam/{network}/{address}")).as_deref(), Some("dead\r\neth0"));
+    }
+    assert_eq!(kept, before);
+}
+
+#[test]
+fn a_single_plugins_gc_gives_back_addresses_of_its_own_network() {
+    let stage = Stage::with_everything();
+    for name in ["red", "blue"] {
+        leave(&stage, name, "10.77.8.9", "dead");
+    }
+    let mut conf = stage.scene.macvlan("red", 8);
+    conf["stateDir"] = json!(stage.scene.path("state"));
+    conf["cni.dev/valid-attachments"] = json!([]);
+
+    stage.scene.call(&Call { verb: "GC", container: "", ifname: "", netns: "" }, &conf).result();
+
+    assert_eq!(stage.scene.kept().into_keys().collect::<Vec<_>>(), ["ipam/blue/10.77.8.9"]);
+}

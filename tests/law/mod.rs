@@ -1,7 +1,7 @@
 //! The laws and what they are tried on: random pods, and mutants of the ports.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use manifold::engine::Node;
 use manifold::engine::add::add;
@@ -91,6 +91,10 @@ impl Hands for Broken<'_> {
 
     fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
         Hands::gc(self.sim, network, plugin, valid)
+    }
+
+    fn collect(&self, store: &Path, keep: &dyn Fn(&ContainerId) -> bool) -> Outcome<()> {
+        self.sim.collect(store, keep)
     }
 }
 
@@ -615,7 +619,11 @@ pub(crate) fn gc_prunes_the_rest(case: &Case) -> Result<(), TestCaseError> {
     sim.light(Fuse::Kill(case.first, case.moment));
     drop(add(&sim.node(), pod("pod", &case.chains)));
     sim.revive();
-    must(gc(&sim.node(), &Scope::Own, Valid::Listed(&valid), &[]), "gc")?;
+    let network = Chain::Leased.network();
+    let store = Path::new("/var/lib/cni/networks").join(network.name.as_str());
+    let orphan = Owner::parse("lost", "net1").unwrap();
+    sim.meddle(|world| drop(world.leases.insert((store, "10.1.0.254".parse().unwrap()), orphan)));
+    must(gc(&sim.node(), &Scope::Own, Valid::Listed(&valid), &[network]), "gc")?;
 
     same(&sim.world(), &before, "after gc")
 }

@@ -25,7 +25,7 @@ use super::vf_registry::VfRegistry;
 use super::vpp::OpenVpps;
 use crate::engine::ports::{Hands, Site, Undo};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{FaultKind, Network, Owner, PluginConf};
+use crate::model::{ContainerId, FaultKind, Network, Owner, PluginConf};
 use crate::plan::step::{Progress, Step, UndoRank, Yields};
 
 /// Changes this node.
@@ -191,5 +191,9 @@ impl Hands for HostHands {
 
     fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
         self.plugins.gc(network, plugin, valid)
+    }
+
+    fn collect(&self, store: &Path, keep: &dyn Fn(&ContainerId) -> bool) -> Outcome<()> {
+        store::collect(store, keep)
     }
 }

@@ -4,6 +4,7 @@
 //! back removes files by name. Only an attachment whose record was written before a crash has the store searched.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use ipnetwork::IpNetwork;
 
@@ -12,7 +13,7 @@ use super::lock::Lock;
 use super::taking::Taking;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::result::IpConfig;
-use crate::model::{CniResult, Owner};
+use crate::model::{CniResult, ContainerId, Owner};
 use crate::plan::ipam::address::go_text;
 use crate::plan::ipam::range::Candidate;
 use crate::plan::step::LeaseStep;
@@ -76,6 +77,31 @@ pub fn give_back(step: &LeaseStep, owner: &Owner) -> Outcome<()> {
         Some(held) => held.iter().filter_map(|address| release(&folder, address, owner).err()).collect(),
         None => release_all(&folder, owner)?,
     };
+    Fault::gather(failures).map_or(Ok(()), Err)
+}
+
+/// Gives back the addresses of containers that are not to be kept: their DELs never came.
+///
+/// # Guarantees
+/// Only a file that names container and interface is removed. Whoever takes an address is on record before it is in the
+/// store; `keep` is asked with the store locked.
+///
+/// # Errors
+/// [`FaultKind::TryLater`] if the store stays locked, [`FaultKind::Io`] if it cannot be read or an address not be given back.
+pub fn collect(store: &Path, keep: &dyn Fn(&ContainerId) -> bool) -> Outcome<()> {
+    let Some(folder) = Folder::open(store)? else { return Ok(()) };
+    let is_orphan = |name: &String| {
+        let named = folder.read(name).ok().and_then(|content| named(&content));
+        named.is_some_and(|owner| !keep(&owner.container))
+    };
+    // A large store takes a while to read: it is locked only for what is found.
+    let found = folder.addresses()?.into_iter().map(|(name, _)| name);
+    let found: Vec<String> = found.filter(is_orphan).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let _lock = Lock::hold(&folder)?;
+    let failures = found.iter().filter(|name| is_orphan(name)).filter_map(|name| folder.remove(name).err());
     Fault::gather(failures).map_or(Ok(()), Err)
 }
 
@@ -164,6 +190,13 @@ fn any_held(folder: &Folder, owner: &Owner) -> Outcome<bool> {
 /// What an address's file says of its owner.
 fn mark(owner: &Owner) -> String {
     format!("{}\r\n{}", owner.container, owner.ifname)
+}
+
+/// The owner that a file names whole.
+fn named(content: &Content) -> Option<Owner> {
+    let Content::Text(text) = content else { return None };
+    let (container, ifname) = text.split_once("\r\n")?;
+    Owner::parse(container, ifname).ok()
 }
 
 fn holder(content: &Content, owner: &Owner) -> Option<Holder> {

@@ -13,7 +13,7 @@ use super::route::{self, RouteConf};
 use super::{address, at_most, list, one_per_family, resolv, words, wrong};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::result::Route;
-use crate::model::{CniResult, object};
+use crate::model::{CniResult, NetworkName, object};
 use crate::plan::facts::{Facts, Question};
 use crate::plan::keys::Known;
 use crate::plan::kind::Ask;
@@ -75,14 +75,30 @@ pub(super) fn read(ask: Ask<'_>, ipam: &RawValue) -> Outcome<HostLocal> {
     one_per_family(ask, v4, sets.len() - v4)?;
     let requested = requested(ask)?;
     check_requested(&sets, &requested)?;
-    let dir = given_path(keys.datadir.as_deref(), "dataDir")?;
     Ok(HostLocal {
-        store: dir.unwrap_or_else(|| DATA_DIR.into()).join(ask.attachment.network.name.as_str()),
+        store: store_in(keys.datadir.as_deref(), &ask.attachment.network.name)?,
         sets,
         requested,
         routes: route::read(&keys.routes)?,
         resolv_conf: given_path(keys.resolvconf.as_deref(), "resolvConf")?,
     })
+}
+
+/// The store that an `ipam` object of type `host-local` names, whatever else is in it.
+///
+/// # Errors
+/// A path that is not absolute.
+pub(super) fn store(ipam: &RawValue, network: &NetworkName) -> Outcome<PathBuf> {
+    #[derive(Deserialize)]
+    struct Place {
+        datadir: Option<String>,
+    }
+    let place: Place = object::decode(ipam, "\"ipam\"")?;
+    store_in(place.datadir.as_deref(), network)
+}
+
+fn store_in(dir: Option<&str>, network: &NetworkName) -> Outcome<PathBuf> {
+    Ok(given_path(dir, "dataDir")?.unwrap_or_else(|| DATA_DIR.into()).join(network.as_str()))
 }
 
 impl HostLocal {

@@ -10,6 +10,8 @@ pub mod range;
 pub mod resolv;
 pub mod route;
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -19,7 +21,7 @@ use super::keys::{self, Known};
 use super::kind::Ask;
 use super::step::{ExecStep, Step, Yields};
 use crate::model::fault::{Fault, FaultKind, Outcome};
-use crate::model::{CniResult, Object, PluginConf, PluginType, folded, object};
+use crate::model::{CniResult, NetworkName, Object, PluginConf, PluginType, folded, object};
 
 /// How an interface comes by its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +71,14 @@ pub fn is_named(conf: &PluginConf) -> bool {
 /// The keys that say who is asked, where they can be read.
 fn head(raw: &RawValue) -> Head {
     folded::decode(raw).unwrap_or_default()
+}
+
+/// The store of addresses that a plugin's `ipam` object names, if it is one that is kept here.
+pub fn store(conf: &PluginConf, network: &NetworkName) -> Option<PathBuf> {
+    let raw = conf.object().find("ipam")?;
+    let head: Head = object::decode(raw, "\"ipam\"").ok()?;
+    let kept = head.kind == "host-local" && head.native.unwrap_or(true);
+    kept.then(|| host_local::store(raw, network).ok()).flatten()
 }
 
 /// What is said of a plugin's `ipam` object that nobody reads.

@@ -340,3 +340,41 @@ fn a_store_that_is_no_directory_is_an_error_that_names_it() {
         assert!(fault.to_string().contains(data.store().to_str().unwrap()), "{fault}");
     }
 }
+
+#[test]
+fn what_belongs_to_containers_that_are_not_kept_is_given_back_and_nothing_else() {
+    let data = Data::new();
+    let kept = [
+        ("10.1.0.5", "living\r\nnet1"),
+        ("10.1.0.6", ""),
+        // The old form, a person's word, and what nobody can have been called.
+        ("10.1.0.7", "dead"),
+        ("10.1.0.8", "reserved for the printer"),
+        ("10.1.0.9", "dead\r\na/b"),
+        ("last_reserved_ip.0", "dead\r\nnet1"),
+    ];
+    kept.iter().for_each(|(name, text)| data.write(name, text));
+    data.write("10.1.0.10", "dead\r\nnet1");
+    data.write("fd00::5", "dead\r\neth0");
+    symlink(data.file("10.1.0.10"), data.file("10.1.0.11")).unwrap();
+
+    collect(&data.store(), &|container| container.as_str() == "living").unwrap();
+
+    assert_eq!(data.addresses(), ["10.1.0.11", "10.1.0.5", "10.1.0.6", "10.1.0.7", "10.1.0.8", "10.1.0.9"]);
+    assert!(kept.iter().all(|(name, text)| fs::read_to_string(data.file(name)).unwrap() == *text));
+    collect(&data.0.path().join("none"), &|_| false).unwrap();
+    assert!(!data.0.path().join("none").exists());
+}
+
+#[test]
+fn an_address_that_is_taken_anew_meanwhile_is_not_given_back() {
+    let data = Data::new();
+    data.write("10.1.0.5", "next\r\nnet1");
+    let asked = std::cell::Cell::new(0);
+
+    // Its record appears before the store is locked.
+    let keep = |_: &ContainerId| asked.replace(asked.get() + 1) > 0;
+    collect(&data.store(), &keep).unwrap();
+
+    assert_eq!((asked.get(), data.addresses()), (2, vec!["10.1.0.5".to_owned()]));
+}
