@@ -9,6 +9,7 @@ use std::thread;
 
 use nix::libc;
 use nix::sched::CloneFlags;
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use super::netlink::Socket;
 use crate::engine::ports::{NetnsId, NetnsState};
@@ -36,17 +37,11 @@ impl Netns {
             Err(cause) if is_gone(&cause) => return Ok(None),
             Err(cause) => return Err(unreadable(path.as_path(), cause)),
         };
-        // The kernel's name for it: "net:[4026531840]" for what it is, else the path of a file, or another namespace's.
-        let name = fs::read_link(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))
-            .map_err(|cause| unreadable(path.as_path(), cause))?;
+        let kind = fstatfs(&file).map_err(|cause| unreadable(path.as_path(), cause.into()))?;
         // A bind mount over a plain file that was never mounted, or was unmounted, is that plain file: nobody's
         // namespace, and nothing to undo in it.
-        if !name.as_os_str().as_bytes().starts_with(b"net:[") {
-            return Err(Fault::new(
-                FaultKind::Environment,
-                format!("{:?} is not a network namespace", path.as_str()),
-            )
-            .remedy("give the path of a namespace, such as one made by \"ip netns add\""));
+        if kind.filesystem_type() != NSFS_MAGIC || is_of_another_kind(&file) {
+            return Err(no_netns(path));
         }
         Ok(Some(Self { file, path: path.clone() }))
     }
@@ -143,6 +138,10 @@ impl Netns {
     }
 
     fn not_entered(&self, cause: nix::Error) -> Fault {
+        // Mounted, and of another kind.
+        if cause == nix::Error::EINVAL {
+            return no_netns(&self.path);
+        }
         Fault::new(FaultKind::Kernel, format!("cannot enter network namespace {:?}", self.path.as_str()))
             .because(cause)
             .remedy("run Manifold as root on the host")
@@ -168,6 +167,19 @@ fn identity(file: &File) -> std::io::Result<NetnsId> {
 /// Whether an error says that nothing is at the path: also a process that died while its `/proc` entry was opened.
 fn is_gone(cause: &std::io::Error) -> bool {
     matches!(cause.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ESRCH))
+}
+
+/// Whether an open namespace is known to be none of network. The kernel has names such as `net:[4026531840]` for those that
+/// were opened in `/proc`; of one that is mounted it tells the path.
+fn is_of_another_kind(file: &File) -> bool {
+    let name = fs::read_link(format!("/proc/thread-self/fd/{}", file.as_raw_fd())).unwrap_or_default();
+    let name = name.as_os_str().as_bytes();
+    !name.is_empty() && !name.starts_with(b"/") && !name.starts_with(b"net:")
+}
+
+fn no_netns(path: &NetnsPath) -> Fault {
+    Fault::new(FaultKind::Environment, format!("{:?} is not a network namespace", path.as_str()))
+        .remedy("give the path of a namespace, such as one made by \"ip netns add\"")
 }
 
 fn unreadable(path: &Path, cause: std::io::Error) -> Fault {

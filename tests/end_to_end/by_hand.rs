@@ -150,6 +150,33 @@ fn explain_shows_the_plan_and_touches_nothing() {
     stage.assert_empty();
 }
 
+/// Namespaces have names by mounts, those of a runtime as well; the pods of other tests are threads.
+#[test]
+fn a_namespace_may_be_a_mount() {
+    let (stage, networks) = stage();
+    let places = format!(
+        "--state-dir {0}/state --cache-dir {0}/cache --bin-dir {PLUGINS}",
+        stage.scene.path("").display().to_string().trim_end_matches('/')
+    );
+    let program = env!("CARGO_BIN_EXE_manifold");
+    let script = format!(
+        "set -e; mkdir -p /run/netns; mount -t tmpfs none /run/netns; ip netns add named
+        for verb in explain attach; do
+            {program} $verb --netns named --networks data --networks-dir {networks} {places}
+        done
+        ip -n named link show net1
+        for verb in check detach; do {program} $verb --netns named {places}; done
+        ! ip -n named link show net1"
+    );
+    let mut shell = std::process::Command::new("unshare");
+    let shell = shell.args(["--mount", "sh", "-c", &script]).env_remove("CNI_COMMAND");
+
+    let (ok, text, errors) = told(&shell.output().unwrap());
+
+    assert!(ok, "{text}{errors}");
+    stage.assert_empty();
+}
+
 #[test]
 fn explain_says_no_where_attach_would() {
     let (stage, networks) = stage();
