@@ -104,7 +104,7 @@ fn happen(node: &Node<'_>, event: Event, attachments: &[Attachment]) -> Outcome<
         Add => add(node, attachments.to_vec()).map(drop),
         Del => del(node, &Detach::recorded(&container, Scope::Own)).map(drop),
         Check => check(node, &container, &Scope::Own, &owners),
-        Gc => gc::gc(node, &Scope::Own, gc::Valid::Living, &[]),
+        Gc => gc::gc(node, &Scope::Own, gc::Valid::Living, &gc::Audience::default()),
         Foreign | Vanish => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use super::ports::{Entry, Patience};
 use super::record::{Phase, Record};
 use super::scope::Scope;
+pub use super::told::Audience;
 use super::told::tell;
 use super::undo::{self, undo};
 use super::{Life, Node};
@@ -34,18 +35,18 @@ pub struct Swept {
     pub busy: Vec<ContainerId>,
 }
 
-/// Undoes every record that `scope` covers whose sandbox is not valid, and every unfinished one; then tells the plugins of
-/// `networks` that are run as processes, where the valid attachments are known.
+/// Undoes every record that `scope` covers whose sandbox is not valid, and every unfinished one; then, where the
+/// valid attachments are known, tells the plugins of the audience's networks, and gives back addresses that nobody knows.
 ///
 /// A sandbox that another Manifold is working on is passed over: it is valid, or will be found next time.
 ///
 /// # Errors
 /// Everything that could not be undone or told, the first leading.
-pub fn gc(node: &Node<'_>, scope: &Scope, valid: Valid<'_>, networks: &[Network]) -> Outcome<()> {
+pub fn gc(node: &Node<'_>, scope: &Scope, valid: Valid<'_>, audience: &Audience<'_>) -> Outcome<()> {
     let Swept { mut faults, busy, .. } = sweep(node, scope, valid, usize::MAX)?;
     if let Valid::Listed(valid) = valid {
-        faults.extend(tell(node, valid, &busy, networks));
-        faults.extend(collect(node, valid, networks));
+        faults.extend(tell(node, valid, &busy, audience));
+        faults.extend(collect(node, valid, audience.networks));
     }
     Fault::gather(faults).map_or(Ok(()), Err)
 }

@@ -1,22 +1,32 @@
 //! What plugins are told in a GC: the attachments of their own network, for a plugin frees what belongs to any other.
 
+use std::collections::BTreeSet;
+
 use super::Node;
 use super::ports::Entry;
 use crate::model::call::ValidList;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{Attachment, ContainerId, Network, Owner, PluginConf};
+use crate::model::{Attachment, ContainerId, Network, NetworkName, Owner, PluginConf};
 use crate::plan::chain;
 
-/// Tells the plugins of these networks, the first of which is the runtime's own, what is valid of each. Sandboxes that
-/// are `busy` count as valid.
+/// Whom a GC is about beside what is on record.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Audience<'a> {
+    /// Networks whose plugins are told what is valid; the first is the runtime's own.
+    pub networks: &'a [Network],
+    /// What another program attached to valid sandboxes, and the networks it did so by.
+    pub inherited: &'a [(Owner, NetworkName)],
+}
+
+/// Tells the plugins of these networks what is valid of each. Sandboxes that are `busy` count as valid.
 ///
-/// What is valid is on record, for the runtime knows but one interface of a pod. What it names beyond that was attached
-/// before it called Manifold, and is of its own network.
+/// What is valid is on record, or inherited, for the runtime knows but one interface of a pod. What it names beyond that
+/// was attached before it called Manifold, and is of its own network.
 pub(super) fn tell(
     node: &Node<'_>,
     valid: &ValidList,
     busy: &[ContainerId],
-    networks: &[Network],
+    Audience { networks, inherited }: &Audience<'_>,
 ) -> Vec<Fault> {
     if networks.iter().all(|network| plugins(network).next().is_none()) {
         return Vec::new();
@@ -28,11 +38,15 @@ pub(super) fn tell(
     let mut faults = Vec::new();
     for (place, network) in networks.iter().enumerate() {
         let on_record = recorded.iter().filter(|attachment| attachment.network.name == network.name);
-        let mut owners: Vec<Owner> = on_record.map(|attachment| attachment.owner.clone()).collect();
+        let mut owners: BTreeSet<Owner> = on_record.map(|attachment| attachment.owner.clone()).collect();
+        owners.extend(
+            inherited.iter().filter(|(_, name)| *name == network.name).map(|(owner, _)| owner.clone()),
+        );
         if place == 0 {
             let unrecorded = |owner: &&Owner| !recorded.iter().any(|attachment| attachment.owner == **owner);
             owners.extend(valid.attachments().filter(unrecorded).cloned());
         }
+        let owners: Vec<Owner> = owners.into_iter().collect();
         faults.extend(plugins(network).filter_map(|plugin| node.hands.gc(network, plugin, &owners).err()));
     }
     faults

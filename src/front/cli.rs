@@ -165,7 +165,7 @@ fn prune(stores: &Stores) -> Outcome<String> {
     let machine = stores.known_machine()?;
     let all = || rows(&machine.journal, &machine.journal.containers()?);
     let before = all()?;
-    gc::gc(&machine.node(), &Scope::Any, gc::Valid::Living, &[])?;
+    gc::gc(&machine.node(), &Scope::Any, gc::Valid::Living, &gc::Audience::default())?;
     let text = gone(&before, &all()?);
     Ok(if text.is_empty() { "nothing to detach\n".to_owned() } else { text })
 }

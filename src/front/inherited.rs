@@ -7,7 +7,7 @@ use super::machine::Machine;
 use crate::engine::inherit::{self, Inherited, Maker};
 use crate::host::cache::{CachedResult, ResultCache};
 use crate::host::peer::{Delegate, Sandboxes};
-use crate::model::call::Leaving;
+use crate::model::call::{Leaving, ValidList};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::{Places, Program, RUNTIME_CACHE_DIR};
 use crate::model::{Attachment, IfName, Network, NetworkName, Object, Owner, Role};
@@ -28,6 +28,16 @@ struct Found {
     /// Those of them that the runtime's own cache told of.
     of_runtime: Vec<(Owner, NetworkName)>,
     unreadable: Vec<Fault>,
+}
+
+/// What the cached results tell of valid sandboxes: what another program attached is in them as well.
+///
+/// # Errors
+/// The cache cannot be read.
+pub(super) fn attached(places: &Places, valid: &ValidList) -> Outcome<Vec<(Owner, NetworkName)>> {
+    let results = ResultCache::new(&places.cache_dir);
+    let each: Outcome<Vec<_>> = valid.sandboxes().map(|container| results.of_container(container)).collect();
+    Ok(each?.into_iter().flatten().collect())
 }
 
 impl Inheritance<'_> {

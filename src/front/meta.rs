@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::catalogue::Catalogue;
 use super::context::Context;
-use super::inherited::Inheritance;
+use super::inherited::{self, Inheritance};
 use super::machine::{Machine, sandbox_of_its_own};
 use super::pod::{self, Found};
 use super::publish::Publisher;
@@ -109,9 +109,15 @@ pub(super) fn gc(config: &Config, valid: &ValidList, context: &Context) -> Outco
     let settings = Settings::read(&config.object, config.name.as_str())?;
     let machine = Machine::new(&settings.places, &config.plugin_dirs, context);
     let (networks, unknown) = of_every_pod(&machine, &settings)?;
-    let swept = gc::gc(&machine.node(), &Scope::Own, gc::Valid::Listed(valid), &networks);
+    let inherited = inherited::attached(&settings.places, valid);
+    // Where that cannot be told, nobody is told that it is not valid, and the networks are left alone.
+    let audience = match &inherited {
+        Ok(inherited) => gc::Audience { networks: &networks, inherited },
+        Err(_) => gc::Audience::default(),
+    };
+    let swept = gc::gc(&machine.node(), &Scope::Own, gc::Valid::Listed(valid), &audience);
     let orphans = orphans(&machine, &settings, valid);
-    let faults = swept.err().into_iter().chain(orphans.err()).chain(unknown);
+    let faults = swept.err().into_iter().chain(orphans.err()).chain(inherited.err()).chain(unknown);
     Fault::gather(faults).map_or(Ok(()), Err)
 }
 

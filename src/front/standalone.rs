@@ -54,7 +54,7 @@ pub(super) fn gc(config: &Config, valid: &ValidList, context: &Context) -> Outco
         &machine(config, context).node(),
         &Scope::StandaloneNetwork(config.name.clone()),
         gc::Valid::Listed(valid),
-        network.as_slice(),
+        &gc::Audience { networks: network.as_slice(), inherited: &[] },
     )
 }
 

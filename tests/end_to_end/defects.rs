@@ -73,6 +73,30 @@ fn gc_tells_each_network_what_is_attached_to_it() {
 }
 
 #[test]
+fn gc_tells_each_network_what_another_program_attached_to_it() {
+    let mut second = spy::network("second");
+    second["type"] = json!("other");
+    let mut stage = spy::stage(&json!([spy::network("first"), second]));
+    let spy = fs::read_to_string(stage.scene.path("bin/spy")).unwrap();
+    stage.plugin("other", &spy.replace("$CNI_COMMAND-", "other-"));
+    fs::create_dir_all(stage.scene.path("cache/results")).unwrap();
+    for container in ["pod-7", "gone"] {
+        let cached = json!({"kind": "cniCacheV1", "containerId": container, "ifName": "net1",
+            "networkName": "second", "config": "e30=", "result": {}});
+        fs::write(stage.scene.path(&format!("cache/results/second-{container}-net1")), cached.to_string())
+            .unwrap();
+    }
+
+    stage.conf["cni.dev/valid-attachments"] = json!([{"containerID": "pod-7", "ifname": "eth0"}]);
+    stage.call_without_pod("GC").result();
+
+    for (name, ifname) in [("GC", "eth0"), ("other", "net1")] {
+        let told = &stage.heard_json(name, "")["cni.dev/valid-attachments"];
+        assert_eq!(*told, json!([{"containerID": "pod-7", "ifname": ifname}]), "{name}");
+    }
+}
+
+#[test]
 fn gc_tells_no_plugin_what_is_valid_where_a_record_cannot_be_read() {
     let mut stage = spy::stage(&json!([spy::network("first")]));
     stage.add();

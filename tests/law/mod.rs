@@ -7,7 +7,7 @@ use manifold::engine::Node;
 use manifold::engine::add::add;
 use manifold::engine::check::check;
 use manifold::engine::del::{Detach, del};
-use manifold::engine::gc::{Valid, gc};
+use manifold::engine::gc::{Audience, Valid, gc};
 use manifold::engine::ports::{Entry, Hands, Holder, Journal, Patience, Records, Site, Undo};
 use manifold::engine::record::Record;
 use manifold::engine::scope::Scope;
@@ -623,7 +623,8 @@ pub(crate) fn gc_prunes_the_rest(case: &Case) -> Result<(), TestCaseError> {
     let store = Path::new("/var/lib/cni/networks").join(network.name.as_str());
     let orphan = Owner::parse("lost", "net1").unwrap();
     sim.meddle(|world| drop(world.leases.insert((store, "10.1.0.254".parse().unwrap()), orphan)));
-    must(gc(&sim.node(), &Scope::Own, Valid::Listed(&valid), &[network]), "gc")?;
+    let audience = Audience { networks: &[network], inherited: &[] };
+    must(gc(&sim.node(), &Scope::Own, Valid::Listed(&valid), &audience), "gc")?;
 
     same(&sim.world(), &before, "after gc")
 }
