@@ -32,9 +32,14 @@ pub(super) struct Folded<'de> {
     depth: u8,
 }
 
-/// The entries of an object by their keys in lower case, without `null`s; of each key the last.
-#[derive(Default)]
-pub(super) struct Entries<'de>(BTreeMap<Cow<'de, str>, &'de RawValue>);
+/// The entries of an object by their keys in lower case, without `null`s; of each key the last. Several types may each
+/// take what they ask for.
+#[derive(Debug, Default)]
+pub struct Entries<'de> {
+    by_key: BTreeMap<Cow<'de, str>, &'de RawValue>,
+    /// In how many others the object lies.
+    depth: u8,
+}
 
 impl<'de> Folded<'de> {
     fn new(value: &'de RawValue) -> Self {
@@ -53,22 +58,57 @@ impl<'de> Folded<'de> {
 }
 
 impl<'de> Entries<'de> {
-    pub(super) fn put(&mut self, key: Cow<'de, str>, value: &'de RawValue) {
+    /// Those of a value.
+    ///
+    /// # Errors
+    /// It is no object.
+    pub fn of(value: &'de RawValue) -> Result<Self, Error> {
+        if !value.get().starts_with('{') {
+            return Err(Error::custom("it is no object"));
+        }
+        serde_json::from_str(value.get())
+    }
+
+    /// Decodes them into `T`, whose keys must be all lower case.
+    ///
+    /// # Errors
+    /// A value of the wrong type.
+    pub fn decode<T: Deserialize<'de>>(&self) -> Result<T, Error> {
+        T::deserialize(self)
+    }
+
+    fn put(&mut self, key: Cow<'de, str>, value: &'de RawValue) {
         if value.get() == "null" {
             return;
         }
         let upper = key.bytes().any(|byte| byte.is_ascii_uppercase());
         let key = if upper { Cow::Owned(key.to_ascii_lowercase()) } else { key };
-        self.0.insert(key, value);
+        self.by_key.insert(key, value);
     }
+}
 
-    /// Has a type take what it asks for; `depth` is how deep the object lies.
-    pub(super) fn visit<V: Visitor<'de>>(self, visitor: V, depth: u8) -> Result<V::Value, Error> {
-        let each = self.0.into_iter().map(|(key, value)| (key, Folded::inner(value, depth)));
+impl<'de> FromIterator<(&'de str, &'de RawValue)> for Entries<'de> {
+    fn from_iter<I: IntoIterator<Item = (&'de str, &'de RawValue)>>(each: I) -> Self {
+        let mut entries = Self::default();
+        each.into_iter().for_each(|(key, value)| entries.put(key.into(), value));
+        entries
+    }
+}
+
+impl<'de> Deserializer<'de> for &Entries<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let each = self.by_key.iter().map(|(key, value)| (key.as_ref(), Folded::inner(value, self.depth)));
         let mut each = MapDeserializer::new(each);
         let visited = visitor.visit_map(&mut each)?;
         each.end()?;
         Ok(visited)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 
@@ -88,7 +128,10 @@ impl<'de> Deserializer<'de> for Folded<'de> {
             return Err(Error::custom("values lie too deep in each other"));
         }
         match self.text.as_bytes().first() {
-            Some(b'{') => serde_json::from_str::<Entries<'de>>(self.text)?.visit(visitor, self.depth),
+            Some(b'{') => {
+                let entries: Entries<'de> = serde_json::from_str(self.text)?;
+                Entries { depth: self.depth, ..entries }.deserialize_any(visitor)
+            }
             Some(b'[') => {
                 let items: Vec<&'de RawValue> = serde_json::from_str(self.text)?;
                 let each = items.into_iter().map(|value| Folded::inner(value, self.depth));
@@ -97,8 +140,7 @@ impl<'de> Deserializer<'de> for Folded<'de> {
                 each.end()?;
                 Ok(visited)
             }
-            // Of numbers, texts and the like it is told what they are, and not where.
-            _ => serde_json::from_str::<Value>(self.text)?.deserialize_any(visitor),
+            _ => scalar(self.text, visitor),
         }
     }
 
@@ -120,16 +162,28 @@ impl<'de> Deserializer<'de> for Folded<'de> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        name: &'static str,
-        variants: &'static [&'static str],
+        _: &'static str,
+        _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.whole()?.deserialize_enum(name, variants, visitor)
+        // Configurations know no others than words.
+        visitor.visit_enum(String::deserialize(self)?.into_deserializer())
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
         seq tuple tuple_struct map struct identifier
+    }
+}
+
+/// Has a type take a number, a text and the like; of what is wrong it is told what it is, and not where.
+fn scalar<'de, V: Visitor<'de>>(text: &'de str, visitor: V) -> Result<V::Value, Error> {
+    match serde_json::from_str(text)? {
+        Value::Bool(value) => visitor.visit_bool(value),
+        Value::Number(number) => number.deserialize_any(visitor),
+        Value::String(text) => visitor.visit_string(text),
+        // Neither lists nor objects get here.
+        Value::Null | Value::Array(_) | Value::Object(_) => visitor.visit_unit(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::device::DeviceId;
@@ -15,8 +15,8 @@ use super::version::CniVersion;
 pub const MAX_CHAIN: usize = 64;
 
 /// One plugin's configuration: its type, and the object as written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Object", into = "Object")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Object")]
 pub struct PluginConf {
     kind: PluginType,
     object: Object,
@@ -115,9 +115,10 @@ impl TryFrom<Object> for PluginConf {
     }
 }
 
-impl From<PluginConf> for Object {
-    fn from(conf: PluginConf) -> Self {
-        conf.object
+impl Serialize for PluginConf {
+    /// As written.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.object.serialize(serializer)
     }
 }
 

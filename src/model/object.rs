@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, forward_to_deserialize_any};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::fault::{Fault, FaultKind, Outcome};
@@ -110,7 +110,7 @@ impl Object {
     /// A value of the wrong type; `what` names the object.
     pub fn decode<T: DeserializeOwned>(&self, what: &str) -> Outcome<T> {
         // One place that decodes, whatever the type: each is code of its own.
-        let read = |object: &Self| T::deserialize(Whole(object));
+        let read = |object: &Self| object.iter().collect::<Entries<'_>>().decode();
         read(self).map_err(|cause| self.undecoded(what, cause, &|object| read(object).err()))
     }
 
@@ -144,25 +144,8 @@ pub fn decode<T: DeserializeOwned>(value: &RawValue, what: &str) -> Outcome<T> {
     folded::decode(value).map_err(|cause| undecodable(what, cause))
 }
 
-/// An object that is decoded as a whole: a struct or a map.
-struct Whole<'a>(&'a Object);
-
-impl<'de> Deserializer<'de> for Whole<'de> {
-    type Error = serde_json::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        let mut entries = Entries::default();
-        self.0.iter().for_each(|(key, value)| entries.put(key.into(), value));
-        entries.visit(visitor, 0)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-fn undecodable(what: &str, cause: serde_json::Error) -> Fault {
+/// A value that cannot be decoded; `what` names it.
+pub fn undecodable(what: &str, cause: serde_json::Error) -> Fault {
     Fault::new(FaultKind::Decode, format!("cannot read {what}")).because(cause).remedy("correct the JSON")
 }
 

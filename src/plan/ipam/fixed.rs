@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::route::{self, RouteConf};
-use super::{address, at_most, list, one_per_family, words};
+use super::{address, at_most, decode, list, one_per_family, words};
 use crate::model::fault::Outcome;
-use crate::model::object;
+use crate::model::folded::Entries;
 use crate::model::result::{CniResult, Dns, IpConfig};
 use crate::plan::keys::Known;
 use crate::plan::kind::Ask;
@@ -47,8 +46,8 @@ struct AddressConf {
 ///
 /// # Errors
 /// An address without a prefix length; more addresses of a family than the CNI version can express.
-pub(super) fn read(ask: Ask<'_>, ipam: &RawValue) -> Outcome<CniResult> {
-    let keys: Keys = object::decode(ipam, "\"ipam\"")?;
+pub(super) fn read(ask: Ask<'_>, ipam: &Entries<'_>) -> Outcome<CniResult> {
+    let keys: Keys = decode(ipam)?;
     let mut ips = keys.addresses.iter().map(written).collect::<Outcome<Vec<_>>>()?;
     ips.extend(from_cni_args(ask)?);
     for (raw, place) in [(ask.cni_arg("ips"), "args.cni.ips"), (ask.runtime("ips"), "runtimeConfig.ips")] {

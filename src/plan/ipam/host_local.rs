@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 
 use super::range::{asked_of, is_gateway, predecessor, set_contains, successor};
 use super::route::{self, RouteConf};
-use super::{address, at_most, list, one_per_family, resolv, words, wrong};
+use super::{address, at_most, decode, list, one_per_family, resolv, words, wrong};
 use crate::model::fault::{Fault, FaultKind, Outcome};
+use crate::model::folded::Entries;
 use crate::model::result::Route;
 use crate::model::{CniResult, NetworkName, object};
 use crate::plan::facts::{Facts, Question};
@@ -68,9 +69,9 @@ struct RangeConf {
 /// # Errors
 /// Ranges that cannot be right, named with their set; a requested address that no set can serve; a path that is not
 /// absolute.
-pub(super) fn read(ask: Ask<'_>, ipam: &RawValue) -> Outcome<HostLocal> {
-    let keys: Keys = object::decode(ipam, "\"ipam\"")?;
-    let sets = all_sets(ask, object::decode(ipam, "\"ipam\"")?, keys.ranges)?;
+pub(super) fn read(ask: Ask<'_>, ipam: &Entries<'_>) -> Outcome<HostLocal> {
+    let keys: Keys = decode(ipam)?;
+    let sets = all_sets(ask, decode(ipam)?, keys.ranges)?;
     let v4 = sets.iter().flat_map(|set| set.first()).filter(|range| range.start.is_ipv4()).count();
     one_per_family(ask, v4, sets.len() - v4)?;
     let requested = requested(ask)?;

@@ -21,7 +21,8 @@ use super::keys::{self, Known};
 use super::kind::Ask;
 use super::step::{ExecStep, Step, Yields};
 use crate::model::fault::{Fault, FaultKind, Outcome};
-use crate::model::{CniResult, NetworkName, Object, PluginConf, PluginType, folded, object};
+use crate::model::folded::{self, Entries};
+use crate::model::{CniResult, NetworkName, Object, PluginConf, PluginType, object};
 
 /// How an interface comes by its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,12 +54,13 @@ struct Head {
 /// A value that can never be right, with the place and the remedy.
 pub fn read(ask: Ask<'_>) -> Outcome<Ipam> {
     let Some(raw) = ask.conf.object().find("ipam") else { return Ok(Ipam::None) };
-    let head: Head = object::decode(raw, "\"ipam\"")?;
+    let ipam = Entries::of(raw).map_err(undecodable)?;
+    let head: Head = decode(&ipam)?;
     let native = head.native.unwrap_or(true);
     match head.kind.as_str() {
         "" => Ok(Ipam::None),
-        "host-local" if native => host_local::read(ask, raw).map(Ipam::HostLocal),
-        "static" if native => fixed::read(ask, raw).map(Ipam::Static),
+        "host-local" if native => host_local::read(ask, &ipam).map(Ipam::HostLocal),
+        "static" if native => fixed::read(ask, &ipam).map(Ipam::Static),
         other => other.parse().map(Ipam::Exec),
     }
 }
@@ -76,9 +78,17 @@ fn head(raw: &RawValue) -> Head {
 /// The store of addresses that a plugin's `ipam` object names, if it is one that is kept here.
 pub fn store(conf: &PluginConf, network: &NetworkName) -> Option<PathBuf> {
     let raw = conf.object().find("ipam")?;
-    let head: Head = object::decode(raw, "\"ipam\"").ok()?;
+    let head = head(raw);
     let kept = head.kind == "host-local" && head.native.unwrap_or(true);
     kept.then(|| host_local::store(raw, network).ok()).flatten()
+}
+
+fn decode<'de, T: Deserialize<'de>>(ipam: &Entries<'de>) -> Outcome<T> {
+    ipam.decode().map_err(undecodable)
+}
+
+fn undecodable(cause: serde_json::Error) -> Fault {
+    object::undecodable("\"ipam\"", cause)
 }
 
 /// What is said of a plugin's `ipam` object that nobody reads.
