@@ -7,6 +7,7 @@ use super::undo::{self, undo};
 use super::{Node, claim, del};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, CniResult, DeviceInfo, FaultKind, Owner};
+use crate::plan::chain;
 use crate::plan::port::NoteStep;
 use crate::plan::step::Progress;
 
@@ -21,8 +22,17 @@ pub struct Attached {
     pub device_info: Option<DeviceInfo>,
     /// What its application is told, if it is a socket.
     pub note: Option<NoteStep>,
-    /// What was written in its configuration, or asked for by the pod, and has no effect.
-    pub warnings: Vec<String>,
+    /// What was read of its configuration and has no effect.
+    unused: Vec<String>,
+}
+
+impl Attached {
+    /// What was written in its configuration, or asked for by the pod, and has no effect, for whoever tells it.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.unused.clone();
+        warnings.extend(chain::unread(&self.attachment));
+        warnings
+    }
 }
 
 /// Makes the attachments of one pod, in order.
@@ -112,7 +122,7 @@ fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Ou
             attachment: r.attachment,
             result: r.result.unwrap_or_default(),
             device_info: r.device_info,
-            warnings: read.warnings(),
+            unused: read.unused(),
         })
         .collect())
 }

@@ -45,9 +45,14 @@ impl Read {
 
     /// What was written in its configurations, or asked for by the pod, and has no effect.
     pub fn warnings(&self) -> Vec<String> {
-        let read = self.wanted.iter().flat_map(|wanted| wanted.warnings());
-        let in_vain = self.attachment.in_vain.iter().cloned();
-        read.chain(chain::unread(&self.attachment)).chain(in_vain).collect()
+        let mut warnings = self.unused();
+        warnings.extend(chain::unread(&self.attachment));
+        warnings
+    }
+
+    /// What was read of them and has no effect.
+    pub(super) fn unused(&self) -> Vec<String> {
+        self.wanted.iter().flat_map(|wanted| wanted.warnings()).collect()
     }
 
     /// Surveys the node and plans.

@@ -13,7 +13,6 @@ pub(super) use self::words::Output;
 use self::words::{Attach, Cli, Command, Detach, Doctor, List, Status, Stores, Target};
 use super::table::{Row, absent, gone, held, table};
 use super::{daemon, doctor, install, status, watch};
-use crate::engine::add::Attached;
 use crate::engine::foresee::Foreseen;
 use crate::engine::ports::{Entry, Journal};
 use crate::engine::scope::Scope;
@@ -83,9 +82,10 @@ fn look(options: &Doctor) -> Outcome<(String, ExitCode)> {
 fn attach_all(attach: &Attach) -> Outcome<String> {
     let attachments = attach.attachments()?;
     let made = add::add(&attach.target.stores.machine().node(), attachments)?;
-    for Attached { attachment, warnings, .. } in &made {
-        let lines =
-            warnings.iter().map(|warning| format!("warning: network {:?}: {warning}\n", attachment.label));
+    for attached in &made {
+        let label = &attached.attachment.label;
+        let warnings = attached.warnings();
+        let lines = warnings.iter().map(|warning| format!("warning: network {label:?}: {warning}\n"));
         // What cannot be told there keeps nothing from being attached.
         drop(io::stderr().lock().write_all(lines.collect::<String>().as_bytes()));
     }

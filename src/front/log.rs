@@ -81,12 +81,17 @@ pub(super) fn network(name: &str) {
     Span::current().record("network", name);
 }
 
+/// Notes what was written for an interface and has no effect.
+pub(super) fn warn(made: &Attached) {
+    for warning in made.warnings() {
+        tracing::warn!("network {:?}: {warning}", made.attachment.label);
+    }
+}
+
 /// Notes what was attached: interfaces, networks, addresses.
 pub(super) fn attached(made: &[Attached]) {
-    for Attached { attachment, warnings, .. } in made {
-        for warning in warnings {
-            tracing::warn!("network {:?}: {warning}", attachment.label);
-        }
+    if tracing::enabled!(tracing::Level::WARN) {
+        made.iter().for_each(warn);
     }
     if !tracing::enabled!(tracing::Level::INFO) {
         return;

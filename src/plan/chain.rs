@@ -27,13 +27,14 @@ pub fn read(attachment: &Attachment) -> Outcome<Vec<Box<dyn Wanted>>> {
     each.collect()
 }
 
-/// What is written in an attachment's network under keys that nobody reads, with the plugin that it is written for.
+/// What is written in an attachment's network under keys that nobody reads, with the plugin that it is written for; and
+/// what the pod asked for of no plugin.
 pub fn unread(attachment: &Attachment) -> Vec<String> {
     let each = attachment.network.plugins.iter().flat_map(|conf| {
         let whats = unread_of(conf, attachment.standalone.is_some());
         whats.into_iter().map(|what| format!("plugin {:?}: {what}", conf.kind().as_str()))
     });
-    each.collect()
+    each.chain(attachment.in_vain.iter().cloned()).collect()
 }
 
 fn unread_of(conf: &PluginConf, alone: bool) -> Vec<String> {

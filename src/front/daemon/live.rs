@@ -230,8 +230,9 @@ impl<'a> Bringing<'a> {
         }
         let attachments = self.resolved(wish)?;
         let made = add::add_beside(&self.machine.node(), attachments)?;
-        for Attached { attachment, warnings, .. } in &made {
-            warnings.iter().for_each(|warning| tracing::warn!("network {:?}: {warning}", attachment.label));
+        for attached in &made {
+            log::warn(attached);
+            let attachment = &attached.attachment;
             tracing::info!("attached {} ({})", attachment.owner.ifname, attachment.label);
         }
         Ok(made)
