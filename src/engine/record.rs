@@ -1,6 +1,7 @@
 //! The record: what was planned for one attachment, written before the first effect.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,9 +65,9 @@ pub struct Mark<'a> {
     /// How many DELs of it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<u32>,
-    /// The plan, with what its steps have learned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steps: Option<Cow<'a, [Step]>>,
+    /// Of the plan, the steps that have learned something, by their place in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub learned: BTreeMap<usize, Cow<'a, Step>>,
     /// What came out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Cow<'a, CniResult>>,
@@ -79,11 +80,11 @@ impl Record {
     /// How far it has come, for a record that was written when it was planned.
     pub fn mark(&self) -> Mark<'_> {
         let attached = self.phase == Phase::Attached;
-        let learned = attached && self.steps.iter().any(Step::learns);
+        let learned = self.steps.iter().enumerate().filter(|(_, step)| attached && step.learns());
         Mark {
             phase: self.phase,
             failures: (self.failures > 0).then_some(self.failures),
-            steps: learned.then_some(Cow::Borrowed(self.steps.as_slice())),
+            learned: learned.map(|(place, step)| (place, Cow::Borrowed(step))).collect(),
             result: self.result.as_ref().filter(|_| attached).map(Cow::Borrowed),
             device_info: self.device_info.as_ref().filter(|_| attached).map(Cow::Borrowed),
         }
@@ -93,8 +94,8 @@ impl Record {
     pub fn reach(&mut self, mark: Mark<'_>) {
         self.phase = mark.phase;
         self.failures = mark.failures.unwrap_or(self.failures);
-        if let Some(steps) = mark.steps {
-            self.steps = steps.into_owned();
+        for (place, learned) in mark.learned {
+            self.steps.get_mut(place).into_iter().for_each(|step| *step = learned.clone().into_owned());
         }
         self.result = mark.result.map(Cow::into_owned).or(self.result.take());
         self.device_info = mark.device_info.map(Cow::into_owned).or(self.device_info.take());
