@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::args::CniArgs;
+use super::aside::Aside;
 use super::device::Device;
 use super::fault::Outcome;
 use super::ids::{ContainerId, IfName, NetnsPath, NetworkName};
@@ -131,9 +132,9 @@ pub struct Attachment {
     /// What of the pod's own selection it was made for; nothing where the node gives it to the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<Box<Selection>>,
-    /// What the pod asks for in vain: for warnings, and not kept.
+    /// What the pod asks for in vain.
     #[serde(skip)]
-    pub in_vain: Vec<String>,
+    pub in_vain: Aside<Vec<String>>,
 }
 
 impl Attachment {
@@ -155,7 +156,7 @@ impl Attachment {
             device_file: None,
             sockets: None,
             selection: None,
-            in_vain: Vec::new(),
+            in_vain: Aside::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing on this floor touches a file, a socket, a clock or a process.
 
 pub mod args;
+pub mod aside;
 pub mod attachment;
 pub mod call;
 pub mod cidr;

@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::aside::Aside;
 use super::fault::{Fault, FaultKind, Outcome};
 use super::ids::IfName;
 use super::network::RawValueEq;
@@ -84,9 +85,9 @@ pub struct Selection {
     /// The name of an `IPAMClaim` that keeps the addresses; for the network's own plugins, which read it themselves.
     #[serde(rename = "ipam-claim-reference", skip_serializing_if = "Option::is_none")]
     pub ipam_claim_reference: Option<String>,
-    /// What is written beside these fields, which nobody reads: for a warning, and not kept.
+    /// What is written beside these fields, and nobody reads.
     #[serde(skip)]
-    pub unknown: Object,
+    pub unknown: Aside<Object>,
 }
 
 impl Selection {

@@ -34,7 +34,7 @@ pub fn unread(attachment: &Attachment) -> Vec<String> {
         let whats = unread_of(conf, attachment.standalone.is_some());
         whats.into_iter().map(|what| format!("plugin {:?}: {what}", conf.kind().as_str()))
     });
-    each.chain(attachment.in_vain.iter().cloned()).collect()
+    each.chain(attachment.in_vain.0.iter().cloned()).collect()
 }
 
 fn unread_of(conf: &PluginConf, alone: bool) -> Vec<String> {

@@ -15,7 +15,7 @@ const FIELDS: Known = Known { plain: &selection::FIELDS, objects: &[] };
 /// # Errors
 /// As [`Selection::capabilities`].
 pub fn of(selection: &Selection, made: &Attachment) -> Outcome<Vec<String>> {
-    let mut lines = keys::unknown(&selection.unknown, &[&FIELDS]);
+    let mut lines = keys::unknown(&selection.unknown.0, &[&FIELDS]);
     let asked = selection.capabilities()?;
     lines.extend(asked.iter().filter_map(|(capability, _)| {
         let why = unheard(capability, selection, made)?;
@@ -147,6 +147,6 @@ mod tests {
         entry["name"] = json!("data");
         let written = entry.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
         assert_eq!(written, selection::FIELDS.iter().map(ToString::to_string).collect());
-        assert!(selection::parse(&json!([entry]).to_string()).unwrap()[0].unknown.is_empty());
+        assert!(selection::parse(&json!([entry]).to_string()).unwrap()[0].unknown.0.is_empty());
     }
 }

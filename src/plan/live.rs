@@ -1,6 +1,6 @@
 //! What is to change of a running pod that selects other networks than when it was attached.
 
-use crate::model::{Attachment, IfName, Object, Role, Selection};
+use crate::model::{Attachment, IfName, Role, Selection};
 
 /// What is to change. Detaching comes first: an interface may be attached anew under the same name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,7 +71,6 @@ fn serves(held: &Attachment, wish: &Selection, namespace: &str) -> bool {
 fn plain(selection: &Selection, namespace: &str) -> Selection {
     let mut plain = selection.clone();
     plain.interface = None;
-    plain.unknown = Object::default();
     plain.namespace.get_or_insert_with(|| namespace.to_owned());
     plain
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::{default_route, device_file, in_vain};
 use crate::model::args::CniArgs;
+use crate::model::aside::Aside;
 use crate::model::device::{Device, ResourceName};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{
@@ -101,7 +102,7 @@ pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
         }
         made = with_device(sandbox, made, given)?;
         if let Some(selection) = &first.selection {
-            made.in_vain = in_vain::of(selection, &made)?;
+            made.in_vain = Aside(in_vain::of(selection, &made)?);
         }
         attachments.push(made);
     }
@@ -123,7 +124,7 @@ pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
         }
         made = with_device(sandbox, made, given)?;
         if let Some(selection) = &made.selection {
-            made.in_vain = in_vain::of(selection, &made)?;
+            made.in_vain = Aside(in_vain::of(selection, &made)?);
         }
         attachments.push(made);
         Ok(())

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{FIELDS, MAX_ITEMS, Selection};
+use crate::model::aside::Aside;
 use crate::model::cidr;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::ids::{IfName, MAX_LABEL, is_label};
@@ -53,8 +54,8 @@ impl TryFrom<Object> for Selection {
         if let Some(raw) = object.find("cni-args") {
             selection.cni_args = Object::parse(raw.get().as_bytes(), "\"cni-args\"")?;
         }
-        selection.unknown = object;
-        selection.unknown.retain(|key| !FIELDS.iter().any(|field| field.eq_ignore_ascii_case(key)));
+        selection.unknown = Aside(object);
+        selection.unknown.0.retain(|key| !FIELDS.iter().any(|field| field.eq_ignore_ascii_case(key)));
         Ok(selection)
     }
 }
@@ -81,7 +82,7 @@ impl Fields {
             cni_args: Object::default(),
             default_route: default_route.transpose()?,
             ipam_claim_reference: filled(claim),
-            unknown: Object::default(),
+            unknown: Aside::default(),
         })
     }
 }
