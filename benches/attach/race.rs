@@ -17,7 +17,7 @@ pub(crate) struct Contender {
     pub(crate) del: Box<dyn FnMut()>,
 }
 
-/// Everybody's times, sorted.
+/// Everybody's times, in order of rounds.
 pub(crate) struct Times(Vec<Lane>);
 
 struct Lane {
@@ -26,7 +26,7 @@ struct Lane {
     dels: Vec<Duration>,
 }
 
-/// A contender and its times for one verb, sorted.
+/// A contender and its times for one verb, in order of rounds.
 pub(crate) type Row<'a> = (&'a str, &'a [Duration]);
 
 impl Times {
@@ -66,10 +66,6 @@ pub(crate) fn race(rounds: usize, mut contenders: Vec<Contender>) -> Times {
                 lane.dels.push(del);
             }
         }
-    }
-    for lane in &mut lanes {
-        lane.adds.sort_unstable();
-        lane.dels.sort_unstable();
     }
     Times(lanes)
 }
