@@ -203,14 +203,19 @@ fn a_port_whose_record_is_lost_is_taken_over_by_the_next_add_or_collected() {
     assert_ne!(uuid(), first, "another takes its place");
     assert_eq!(stage.switch.vsctl(&format!("get Port {name} tag")), "6");
 
-    // Of two, GC takes the one that no record knows and that is not valid.
+    // Of two, GC takes the one that no record knows and that is not valid, and none whose record cannot be read.
     let other = stage.scene.node.pod().unwrap();
     let network = stage.network(&keys);
     stage.call_for("ADD", ("pod-2", &other), &network).result();
-    std::fs::remove_file(stage.scene.records("pod-1")).unwrap();
+    let records = stage.scene.records("pod-1");
+    std::fs::remove_file(&records).unwrap();
+    std::fs::create_dir(&records).unwrap();
     let mut conf = stage.conf(&network);
     conf["cni.dev/valid-attachments"] = json!([{"containerID": "pod-2", "ifname": "net1"}]);
     let call = Call { verb: "GC", container: "", ifname: "", netns: "" };
+    stage.scene.call(&call, &conf).error();
+    assert_eq!(stage.switch.ports("br0").len(), 2, "nobody can tell whose they are");
+    std::fs::remove_dir(&records).unwrap();
     stage.scene.call(&call, &conf).result();
     let left = stage.switch.ports("br0");
     assert!(left.len() == 1 && left[0] != name, "{left:?}");
