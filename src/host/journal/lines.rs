@@ -31,26 +31,32 @@ struct Head {
     format: Option<u32>,
 }
 
-/// The line of a record, or of what has become of one.
+/// Puts the line of a record, or of what has become of one, behind a text.
 ///
 /// # Errors
 /// A value that cannot be written as JSON; there is none in a record.
-pub(super) fn line(ifname: &IfName, content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn put(
+    text: &mut Vec<u8>,
+    ifname: &IfName,
+    content: &impl Serialize,
+) -> Result<(), serde_json::Error> {
+    let start = text.len();
     let since = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
-    let mut line = Vec::with_capacity(2048);
-    line.extend_from_slice(BEGINNING);
-    serde_json::to_writer(&mut line, ifname)?;
-    line.extend_from_slice(format!(",\"since\":{since}").as_bytes());
-    let brace = line.len();
-    serde_json::to_writer(&mut line, content)?;
-    if let Some(brace) = line.get_mut(brace) {
+    text.extend_from_slice(BEGINNING);
+    serde_json::to_writer(&mut *text, ifname)?;
+    text.extend_from_slice(b",\"since\":");
+    serde_json::to_writer(&mut *text, &since)?;
+    let brace = text.len();
+    serde_json::to_writer(&mut *text, content)?;
+    if let Some(brace) = text.get_mut(brace) {
         *brace = b',';
     }
     // A configuration is kept as it was written, with its line ends. Outside of texts, where JSON escapes them, they
     // mean nothing: as blanks they leave the record on its line.
-    line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
-    line.push(b'\n');
-    Ok(line)
+    let line = text.iter_mut().skip(start);
+    line.filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+    text.push(b'\n');
+    Ok(())
 }
 
 /// What a sandbox's lines tell, in order of making; what is broken comes last.

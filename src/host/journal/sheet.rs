@@ -19,6 +19,8 @@ use crate::model::{ContainerId, FaultKind, IfName};
 
 /// Most bytes read of one sandbox.
 const MAX_TEXT: u64 = 16 << 20;
+/// Room for the lines of a few interfaces, in bytes.
+const USUAL: usize = 4096;
 
 /// The file of a sandbox's records, open and locked, and what is in it.
 pub(super) struct Sheet {
@@ -47,7 +49,7 @@ impl Sheet {
             let Some((file, is_new)) = open(&path)? else { continue };
             let file = lock::exclusive(file, &path, limit)?;
             let Some(length) = length_at(&file, &path) else { continue };
-            let mut text = Vec::new();
+            let mut text = Vec::with_capacity(USUAL);
             if length > 0 {
                 let read = (&file).take(MAX_TEXT).read_to_end(&mut text);
                 read.map_err(|cause| failed("read the records", &path, cause))?;
@@ -68,20 +70,22 @@ impl Sheet {
     fn append(&self, ifname: &IfName, content: &impl Serialize) -> Outcome<()> {
         let failed = |cause| failed("write a record to", &self.path, cause);
         let mut text = self.text.borrow_mut();
-        let mut line = lines::line(ifname, content).map_err(|cause| failed(cause.into()))?;
+        let before = text.len();
         // A write may have been cut short: what it left ends here.
         if text.last().is_some_and(|byte| *byte != b'\n') {
-            line.insert(0, b'\n');
+            text.push(b'\n');
         }
         let file = self.file.borrow();
-        if let Err(cause) = (&*file).write_all(&line) {
+        let put = lines::put(&mut text, ifname, content).map_err(io::Error::from);
+        let written = put.and_then(|()| (&*file).write_all(text.get(before..).unwrap_or_default()));
+        if let Err(cause) = written {
+            text.truncate(before);
             // What cannot be taken back is passed over when it is read.
-            if file.set_len(text.len() as u64).is_err() {
+            if file.set_len(before as u64).is_err() {
                 text.push(b' ');
             }
             return Err(failed(cause));
         }
-        text.extend_from_slice(&line);
         self.lost.set(false);
         Ok(())
     }
