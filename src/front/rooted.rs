@@ -1,4 +1,4 @@
-//! The door through which this program becomes a plugin in another root directory: see [`exec::root`].
+//! The door through which this program becomes a plugin in another root directory: see [`crate::host::exec::root`].
 
 use std::env;
 use std::ffi::OsString;

@@ -37,7 +37,7 @@ struct Definition {
     resource: Option<String>,
 }
 
-/// What is read of a NetworkAttachmentDefinition (keys lower-cased by [`fold`]).
+/// What is read of a NetworkAttachmentDefinition (keys in lower case: see [`folded`]).
 #[derive(Deserialize)]
 struct Manifest {
     kind: String,

@@ -152,8 +152,8 @@ impl Call {
         Self { variables, stdin: Vec::new() }
     }
 
-    /// The call with the bytes of standard input. More than [`object::MAX_BYTES`] are refused later, so a door need
-    /// read only one more than that.
+    /// The call with the bytes of standard input. More than [`MAX_BYTES`](super::object::MAX_BYTES) are refused later,
+    /// so a door need read only one more than that.
     #[must_use]
     pub fn with_stdin(self, stdin: Vec<u8>) -> Self {
         Self { stdin, ..self }
