@@ -7,7 +7,6 @@ use super::undo::{self, undo};
 use super::{Node, claim, del};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, CniResult, DeviceInfo, FaultKind, Owner};
-use crate::plan::chain;
 use crate::plan::port::NoteStep;
 use crate::plan::step::Progress;
 
@@ -29,9 +28,7 @@ pub struct Attached {
 impl Attached {
     /// What was written in its configuration, or asked for by the pod, and has no effect, for whoever tells it.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.unused.clone();
-        warnings.extend(chain::unread(&self.attachment));
-        warnings
+        survey::warnings(&self.attachment, self.unused.clone())
     }
 }
 

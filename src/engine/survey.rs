@@ -26,6 +26,13 @@ pub fn read(attachment: Attachment) -> Outcome<Read> {
     Ok(Read { attachment, wanted })
 }
 
+/// What has no effect on an attachment: what its Kinds found `unused` when they read it, what nobody reads, and what the
+/// pod asked for in vain.
+pub(super) fn warnings(attachment: &Attachment, mut unused: Vec<String>) -> Vec<String> {
+    unused.extend(chain::unread(attachment));
+    unused
+}
+
 impl Read {
     /// What the attachment must have for itself.
     ///
@@ -45,9 +52,7 @@ impl Read {
 
     /// What was written in its configurations, or asked for by the pod, and has no effect.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.unused();
-        warnings.extend(chain::unread(&self.attachment));
-        warnings
+        warnings(&self.attachment, self.unused())
     }
 
     /// What was read of them and has no effect.
