@@ -46,6 +46,7 @@ fn resolved(selections: &[Selection]) {
         netns: None,
         args: Default::default(),
         standalone: None,
+        called: None,
         in_place: true,
         device_info_dir: "/run/devinfo".into(),
     };

@@ -9,13 +9,13 @@ use super::undo::{self, undo};
 use super::{Life, Node};
 use crate::model::call::ValidList;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{ContainerId, FaultKind, NetnsPath, Network};
+use crate::model::{Attachment, ContainerId, FaultKind, NetnsPath, Network};
 use crate::plan::chain;
 
 /// Which sandboxes are valid.
 #[derive(Debug, Clone, Copy)]
 pub enum Valid<'a> {
-    /// Those of these attachments: a runtime says so.
+    /// Those of these attachments: a runtime says so, of what it called for by the name of one network.
     Listed(&'a ValidList),
     /// Those whose network namespace is there: nobody says more. It is looked at under the sandbox's lock, so that one
     /// that is just being attached is not taken for one that is gone.
@@ -95,35 +95,38 @@ fn sweep_one(
     valid: Valid<'_>,
 ) -> Outcome<(usize, Vec<Fault>)> {
     let on_file = node.journal.lock(container, Patience::Try)?;
-    let listed = match valid {
-        Valid::Listed(valid) => valid.has(container),
-        Valid::Living => false,
-    };
-    // What a lost record stood for is known to nobody; where no runtime says that its sandbox is gone, it stays.
-    let keep_broken = listed || matches!(valid, Valid::Living);
     let mut records: Vec<Record> = Vec::new();
-    let mut faults = Vec::new();
+    let (mut damage, mut faults) = (Vec::new(), Vec::new());
+    // What a lost record stood for is known to nobody: where no runtime says that its sandbox is gone, it stays, and
+    // where anything of the sandbox stays.
+    let mut keep_broken = match valid {
+        Valid::Listed(valid) => valid.has(container),
+        Valid::Living => true,
+    };
     for entry in on_file.entries()? {
         match entry {
             Entry::Whole(record) if !scope.covers(&record.attachment) => {}
-            Entry::Whole(record) => match (record.phase, is_kept(node, &record, valid, listed)) {
-                (Phase::Attached, Ok(true)) => {}
-                (Phase::Attached, Err(fault)) => faults.push(fault),
+            Entry::Whole(record) => match (record.phase, is_kept(node, &record, valid)) {
+                (Phase::Attached, Ok(true)) => keep_broken = true,
+                (Phase::Attached, Err(fault)) => {
+                    keep_broken = true;
+                    faults.push(fault);
+                }
                 (Phase::Attached, Ok(false)) | (Phase::Pending | Phase::Detaching, _) => {
                     records.push(*record)
                 }
             },
-            // What a lost record stood for is found by DEL, which brings the configuration; here it would only be lost.
-            Entry::Broken(broken) if keep_broken || broken.fault.kind() != FaultKind::Decode => {
-                faults.push(broken.into_fault());
-            }
-            // It may be of the other role.
-            Entry::Broken(_)
-                if matches!(scope, Scope::StandaloneNetwork(_) | Scope::StandaloneInterface(_)) => {}
-            Entry::Broken(broken) => {
-                faults.extend(on_file.set_aside(broken.ifname.as_ref()).err());
-                faults.push(broken.into_fault());
-            }
+            Entry::Broken(broken) => damage.push(broken),
+        }
+    }
+    for broken in damage {
+        // It is found by DEL, which brings the configuration; here it would only be lost.
+        if keep_broken || broken.fault.kind() != FaultKind::Decode {
+            faults.push(broken.into_fault());
+        // Else it may be of the other role.
+        } else if !matches!(scope, Scope::StandaloneNetwork(_) | Scope::StandaloneInterface(_)) {
+            faults.extend(on_file.set_aside(broken.ifname.as_ref()).err());
+            faults.push(broken.into_fault());
         }
     }
     let entries: Vec<_> = records.iter().map(undo::Entry::Journalled).collect();
@@ -134,10 +137,18 @@ fn sweep_one(
     Ok((records.len().saturating_sub(left), faults))
 }
 
-/// Whether a record's sandbox is valid. One that nobody can see from here is kept, and told of.
-fn is_kept(node: &Node<'_>, record: &Record, valid: Valid<'_>, listed: bool) -> Outcome<bool> {
-    if let Valid::Listed(_) = valid {
-        return Ok(listed);
+/// Whether a record's sandbox is valid. A runtime says so of one network of its own; what was made for another, or nobody
+/// knows for which, goes by its namespace, like all where no runtime says anything. One that nobody can see from here is
+/// kept, and told of.
+fn is_kept(node: &Node<'_>, record: &Record, valid: Valid<'_>) -> Outcome<bool> {
+    if let Valid::Listed(valid) = valid {
+        let Attachment { owner, .. } = &record.attachment;
+        if valid.has(&owner.container) {
+            return Ok(true);
+        }
+        if record.attachment.called_for() == Some(valid.network()) {
+            return Ok(false);
+        }
     }
     match node.life(record)? {
         Life::Living(_) => Ok(true),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Node;
 use super::ports::Entry;
+use super::record::{Phase, Record};
 use crate::model::call::ValidList;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, ContainerId, Network, NetworkName, Owner, PluginConf};
@@ -58,19 +59,22 @@ fn plugins(network: &Network) -> impl Iterator<Item = &PluginConf> {
     chain::run_as_processes(network).filter(move |_| told)
 }
 
-/// What is on record of sandboxes that stay, however far it is.
+/// What is on record and stays: of valid sandboxes and busy ones, however far it is, and what was kept that the runtime
+/// called for by the name of another network.
 ///
 /// # Errors
 /// A record cannot be read: then nobody knows what it stands for, and its plugin must not free it.
 fn recorded(node: &Node<'_>, valid: &ValidList, busy: &[ContainerId]) -> Outcome<Vec<Attachment>> {
     let mut recorded = Vec::new();
     for container in node.journal.containers()? {
-        if !valid.has(&container) && !busy.contains(&container) {
-            continue;
-        }
+        let is_valid = valid.has(&container) || busy.contains(&container);
+        let stays = |record: &Record| {
+            let of_another = record.attachment.called_for() != Some(valid.network());
+            is_valid || of_another && record.phase == Phase::Attached
+        };
         for entry in node.journal.entries(&container)? {
             match entry {
-                Entry::Whole(record) => recorded.push(record.attachment),
+                Entry::Whole(record) => recorded.extend(Some(*record).filter(stays).map(|r| r.attachment)),
                 Entry::Broken(broken) => return Err(broken.into_fault()),
             }
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::machine::Machine;
 use crate::engine::inherit::{self, Inherited, Maker};
+use crate::engine::ports::{Entry, Journal};
 use crate::host::cache::{CachedResult, ResultCache};
 use crate::host::peer::{Delegate, Sandboxes};
 use crate::model::call::{Leaving, ValidList};
@@ -51,6 +52,14 @@ impl Inheritance<'_> {
         let (sandboxes, results) = (Sandboxes::new(cache_dir), ResultCache::new(cache_dir));
         let Some(found) = self.find(&sandboxes, &results)? else { return Ok(()) };
         inherit::take_down(&self.machine.node(), container, found.all)?;
+        // The file is also of what is on record still, such as what another network of the runtime's attached.
+        let is_ours = |entry: &Entry| match entry {
+            Entry::Whole(record) => record.attachment.standalone.is_none(),
+            Entry::Broken(_) => true,
+        };
+        if self.machine.journal.entries(container)?.iter().any(is_ours) {
+            return Ok(());
+        }
         // The runtime forgets only what it calls by the name that its configuration has now.
         let of_runtime = ResultCache::new(Path::new(RUNTIME_CACHE_DIR));
         found.of_runtime.iter().try_for_each(|(owner, name)| of_runtime.remove(owner, name))?;

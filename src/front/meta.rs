@@ -21,7 +21,7 @@ use crate::model::call::{Config, Leaving, Sandbox, ValidList};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Pod, PodName};
 use crate::model::settings::{Places, Settings};
-use crate::model::{Attachment, CniResult, FaultKind, NetnsPath, Network, Owner, Role, dialect};
+use crate::model::{Attachment, Called, CniResult, FaultKind, NetnsPath, Network, Owner, Role, dialect};
 use crate::plan::mark;
 use crate::plan::port::OvsDatabase;
 use crate::plan::resolve::{self, resolve};
@@ -77,7 +77,7 @@ fn del_with(machine: &Machine, leaving: &Leaving, config: &Config) -> Outcome<()
     let configured = || as_configured(machine, leaving, config).unwrap_or_default();
     let detach = del::Detach {
         container: &leaving.owner.container,
-        scope: Scope::Own,
+        scope: Scope::Called(called(&leaving.owner, config)),
         configured: &configured,
         netns: leaving.netns.as_ref(),
         unrecorded: del::Unrecorded::Skip,
@@ -102,7 +102,8 @@ fn as_configured(machine: &Machine, leaving: &Leaving, config: &Config) -> Outco
 pub(super) fn check(sandbox: &Sandbox, config: &Config, context: &Context) -> Outcome<()> {
     let machine = Machine::new(&Places::read_forgiving(&config.object), &config.plugin_dirs, context);
     let owners = std::slice::from_ref(&sandbox.owner);
-    check::check(&machine.node(), &sandbox.owner.container, &Scope::Own, owners)
+    let scope = Scope::Called(called(&sandbox.owner, config));
+    check::check(&machine.node(), &sandbox.owner.container, &scope, owners)
 }
 
 pub(super) fn gc(config: &Config, valid: &ValidList, context: &Context) -> Outcome<()> {
@@ -207,6 +208,7 @@ impl Ground<'_> {
             netns: target.netns.cloned(),
             args: target.args.tidied(),
             standalone: None,
+            called: Some(called(target.owner, self.config)),
             in_place: self.in_place(),
             device_info_dir: self.settings.places.device_info_dir.clone(),
         };
@@ -218,6 +220,11 @@ impl Ground<'_> {
         Offer { switches, rules, places, namespace: &policy.own, pod, cluster }.lay(&mut attachments);
         Ok(attachments)
     }
+}
+
+/// What the runtime calls the attachment that it calls for.
+fn called(owner: &Owner, config: &Config) -> Called {
+    Called { network: config.name.clone(), ifname: owner.ifname.clone() }
 }
 
 /// The sandbox a call is about.

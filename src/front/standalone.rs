@@ -90,6 +90,7 @@ fn attachments(
         netns: netns.cloned(),
         args: args.clone(),
         standalone: Some(config.name.clone()),
+        called: None,
         in_place: false,
         device_info_dir: places.device_info_dir.clone(),
     };

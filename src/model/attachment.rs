@@ -42,6 +42,16 @@ impl fmt::Display for Owner {
     }
 }
 
+/// What a runtime calls a pod's attachment, for which Manifold may make several: the network's name in the configuration
+/// that it called with, and the interface that it named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Called {
+    /// The network.
+    pub network: NetworkName,
+    /// The interface.
+    pub ifname: IfName,
+}
+
 /// Whether the runtime's answer is made of this attachment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,6 +115,10 @@ pub struct Attachment {
     /// Where Manifold was called as a single plugin, the network the runtime called it for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standalone: Option<NetworkName>,
+    /// Where Manifold was called as itself, what for. Nothing where no runtime called it, and in records of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<Called>,
     /// Whether Manifold was called under the name of the program it stands in for (a configuration of type `multus`):
     /// then it leaves the files by which that program can take the attachment down.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -146,6 +160,7 @@ impl Attachment {
             netns: None,
             role: Role::Additional,
             standalone: None,
+            called: None,
             in_place: false,
             label: network.name.to_string(),
             network,
@@ -158,5 +173,10 @@ impl Attachment {
             selection: None,
             in_vain: Aside::default(),
         }
+    }
+
+    /// The network that the runtime called Manifold for, in whatever role, where that is known.
+    pub fn called_for(&self) -> Option<&NetworkName> {
+        self.standalone.as_ref().or(self.called.as_ref().map(|called| &called.network))
     }
 }

@@ -28,7 +28,7 @@ pub mod thick;
 pub mod version;
 pub mod vhost_user;
 
-pub use attachment::{Attachment, Owner, Role, Routing};
+pub use attachment::{Attachment, Called, Owner, Role, Routing};
 pub use call::{Call, Request};
 pub use device::Device;
 pub use device_info::DeviceInfo;

@@ -8,8 +8,8 @@ use crate::model::aside::Aside;
 use crate::model::device::{Device, ResourceName};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{
-    Attachment, ContainerId, FaultKind, IfName, NetnsPath, Network, NetworkName, Object, Owner, PluginConf,
-    Role, Selection,
+    Attachment, Called, ContainerId, FaultKind, IfName, NetnsPath, Network, NetworkName, Object, Owner,
+    PluginConf, Role, Selection,
 };
 
 /// A network, and the name a person knows it by.
@@ -43,6 +43,8 @@ pub struct Sandbox {
     pub args: CniArgs,
     /// Where Manifold was called as a single plugin, the network it was called for.
     pub standalone: Option<NetworkName>,
+    /// What the runtime called for, see [`Attachment::called`].
+    pub called: Option<Called>,
     /// Whether Manifold stands in another program's place, see [`Attachment::in_place`].
     pub in_place: bool,
     /// Where device plugins and CNI plugins leave what is known of devices.
@@ -149,6 +151,7 @@ fn attachment(sandbox: &Sandbox, named: Named, ifname: IfName, role: Role) -> At
         netns: sandbox.netns.clone(),
         role,
         standalone: sandbox.standalone.clone(),
+        called: sandbox.called.clone(),
         in_place: sandbox.in_place,
         label: named.label,
         args: sandbox.args.clone(),

@@ -30,6 +30,7 @@ mod peer;
 mod spy;
 mod status;
 mod storm;
+mod two_networks;
 mod words;
 
 use common::Pod;

@@ -11,7 +11,8 @@ use manifold::engine::gc::{Audience, Valid, gc};
 use manifold::engine::ports::{Entry, Hands, Holder, Journal, Patience, Records, Site, Undo};
 use manifold::engine::record::Record;
 use manifold::engine::scope::Scope;
-use manifold::model::attachment::Routing;
+use manifold::model::attachment::{Called, Routing};
+use manifold::model::call::ValidList;
 use manifold::model::fault::{Fault, Outcome};
 use manifold::model::vhost_user::PortVlans;
 use manifold::model::{Attachment, ContainerId, Device, FaultKind, IfName, Network, Owner, PluginConf, Role};
@@ -311,6 +312,7 @@ fn pod(name: &str, chains: &[Chain]) -> Vec<Attachment> {
             netns: Some(format!("/ns/{name}").parse().unwrap()),
             role: if n == 0 { Role::Default } else { Role::Additional },
             label: format!("{chain:?}"),
+            called: Some(Called { network: "runtime".parse().unwrap(), ifname: "eth0".parse().unwrap() }),
             routing: routing(n, chains),
             device: chain.device(name, n),
             device_file: chain.device_file(name, n),
@@ -614,7 +616,7 @@ pub(crate) fn a_device_changes_hands(case: &Case, mutant: Mutant) -> Result<(), 
 pub(crate) fn gc_prunes_the_rest(case: &Case) -> Result<(), TestCaseError> {
     let sim = stage(case);
     let before = sim.world();
-    let valid = before.records.keys().cloned().collect();
+    let valid = ValidList::of("runtime".parse().unwrap(), before.records.keys().cloned().collect());
 
     sim.light(Fuse::Kill(case.first, case.moment));
     drop(add(&sim.node(), pod("pod", &case.chains)));

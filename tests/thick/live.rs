@@ -96,6 +96,27 @@ fn a_network_selected_later_is_attached_told_of_and_goes_with_the_pod() {
 }
 
 #[test]
+fn what_comes_later_is_of_the_network_that_the_pod_was_called_for() {
+    let mut cluster = Cluster::selecting("");
+    let _daemon = cluster.stage.daemon();
+    cluster.await_watches();
+    cluster.call("ADD").result();
+    cluster.server.select("ns/p", "red");
+    cluster.await_interfaces(&["eth0", "net1"]);
+    let own = cluster.stage.conf["name"].take();
+    cluster.stage.conf["cni.dev/valid-attachments"] = json!([]);
+
+    cluster.stage.conf["name"] = json!("other");
+    cluster.call("GC").result();
+    assert_eq!(cluster.pod.interfaces(), ["eth0", "lo", "net1"]);
+
+    cluster.stage.conf["name"] = own;
+    cluster.call("GC").result();
+    assert_eq!(cluster.pod.interfaces(), ["lo"]);
+    cluster.stage.assert_empty();
+}
+
+#[test]
 fn what_is_selected_no_more_is_taken_away_with_its_address() {
     let cluster = Cluster::selecting("red,other/blue,red@again");
     let _daemon = cluster.stage.daemon();

@@ -78,6 +78,11 @@ fn a_network_added_to_a_running_pod_goes_with_the_pod() {
     assert_eq!(answer["Result"]["ips"][0]["address"], "10.77.3.9/24");
     assert_eq!(answer["Result"]["interfaces"][0]["mac"], "02:00:00:00:00:09");
     assert_eq!(pod.interfaces(), ["eth0", "lo", "net1", "net7"]);
+    let called = |ifname| stage.scene.record("pod-1", ifname)[0]["attachment"]["called"].clone();
+    assert_eq!(
+        (called("net7"), called("net1")),
+        (called("eth0"), json!({"network": "meta", "ifname": "eth0"}))
+    );
     asked["env"]["CNI_COMMAND"] = json!("CHECK");
     assert_eq!(post(&stage, "/delegate", &asked).0, 200);
     stage.call("DEL", "pod-1", &pod).result();

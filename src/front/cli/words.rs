@@ -232,6 +232,7 @@ impl Attach {
             netns: Some(netns),
             args: Default::default(),
             standalone: None,
+            called: None,
             in_place: false,
             device_info_dir: settings::DEVICE_INFO_DIR.into(),
         };

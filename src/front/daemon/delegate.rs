@@ -96,15 +96,22 @@ impl Asked {
     }
 
     fn attachment(&self, machine: &Machine) -> Outcome<Attachment> {
-        // Whoever attached the pod may have left files for the peer; then so does this.
-        let in_place = machine.journal.entries(&self.owner.container).is_ok_and(|entries| {
-            entries.iter().any(|entry| matches!(entry, Entry::Whole(record) if record.attachment.in_place))
+        let entries = machine.journal.entries(&self.owner.container).unwrap_or_default();
+        let whole = entries.into_iter().filter_map(|entry| match entry {
+            Entry::Whole(record) => Some(record.attachment),
+            Entry::Broken(_) => None,
         });
+        let recorded: Vec<Attachment> = whole.collect();
+        // Whoever attached the pod may have left files for the peer; then so does this.
+        let in_place = recorded.iter().any(|attachment| attachment.in_place);
+        // It is valid with the pod.
+        let called = recorded.into_iter().find_map(|attachment| attachment.called);
         let sandbox = Sandbox {
             container: self.owner.container.clone(),
             netns: self.netns.clone(),
             args: self.args.tidied(),
             standalone: None,
+            called,
             in_place,
             device_info_dir: self.places.device_info_dir.clone(),
         };

@@ -261,6 +261,7 @@ impl<'a> Bringing<'a> {
             netns: first.netns.clone(),
             args: of_the_pod(&first.args),
             standalone: None,
+            called: first.called.clone(),
             in_place: first.in_place,
             device_info_dir: self.settings.places.device_info_dir.clone(),
         };

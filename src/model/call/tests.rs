@@ -79,7 +79,7 @@ fn gc_and_status_name_no_sandbox() {
     assert!(matches!(call("STATUS", STDIN, &none).request(), Ok(Request::Status(_))));
     let stdin = r#"{"cniVersion":"1.1.0","name":"net","cni.dev/valid-attachments":[]}"#;
     assert!(
-        matches!(call("GC", stdin, &none).request(), Ok(Request::Gc(_, valid)) if valid == ValidList::default())
+        matches!(call("GC", stdin, &none).request(), Ok(Request::Gc(_, valid)) if valid == ValidList::of("net".parse().unwrap(), [].into()))
     );
 }
 

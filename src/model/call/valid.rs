@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::config::Config;
 use crate::model::attachment::Owner;
 use crate::model::fault::{Fault, FaultKind, Outcome};
-use crate::model::ids::ContainerId;
+use crate::model::ids::{ContainerId, NetworkName};
 use crate::model::object;
 
 /// Most attachments a runtime may call valid in one GC.
@@ -17,12 +17,13 @@ pub const MAX_VALID: usize = 16_384;
 /// plugins.
 const KEYS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
-/// The attachments that a runtime calls valid.
+/// The attachments to one network of a runtime's that it calls valid.
 ///
 /// A sandbox is valid with the first entry that names it, whatever interface the entry names: a runtime knows one
 /// interface of a pod, where Manifold makes several.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidList {
+    network: NetworkName,
     sandboxes: BTreeSet<ContainerId>,
     attachments: BTreeSet<Owner>,
 }
@@ -49,7 +50,7 @@ impl ValidList {
             let what = format!("\"cni.dev/valid-attachments\" has {} entries", entries.len());
             return Err(Fault::new(FaultKind::Config, what).remedy(format!("list at most {MAX_VALID}")));
         }
-        let mut list = Self::default();
+        let mut list = Self::of(config.name.clone(), BTreeSet::new());
         for (number, Entry { containerid, ifname }) in (1..).zip(entries) {
             let container: ContainerId = containerid.parse().map_err(|fault: Fault| {
                 fault
@@ -65,6 +66,17 @@ impl ValidList {
         Ok(list)
     }
 
+    /// The list of these attachments.
+    pub fn of(network: NetworkName, attachments: BTreeSet<Owner>) -> Self {
+        let sandboxes = attachments.iter().map(|owner| owner.container.clone()).collect();
+        Self { network, sandboxes, attachments }
+    }
+
+    /// The network that it is about. Of attachments to others of the runtime's it says nothing.
+    pub fn network(&self) -> &NetworkName {
+        &self.network
+    }
+
     /// Whether a sandbox is valid.
     pub fn has(&self, container: &ContainerId) -> bool {
         self.sandboxes.contains(container)
@@ -78,12 +90,5 @@ impl ValidList {
     /// The attachments that are named whole.
     pub fn attachments(&self) -> impl Iterator<Item = &Owner> {
         self.attachments.iter()
-    }
-}
-
-impl FromIterator<Owner> for ValidList {
-    fn from_iter<I: IntoIterator<Item = Owner>>(owners: I) -> Self {
-        let attachments: BTreeSet<Owner> = owners.into_iter().collect();
-        Self { sandboxes: attachments.iter().map(|owner| owner.container.clone()).collect(), attachments }
     }
 }

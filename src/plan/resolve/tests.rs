@@ -13,6 +13,7 @@ fn sandbox() -> Sandbox {
         netns: None,
         args: "IgnoreUnknown=1".parse().unwrap(),
         standalone: None,
+        called: None,
         in_place: false,
         device_info_dir: "/devinfo".into(),
     }
