@@ -1,8 +1,7 @@
 //! Network namespaces: the only place that enters one.
 
-use std::fs::{self, File};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
@@ -27,10 +26,10 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Opens the namespace at a path; `None` if nothing is there.
+    /// Opens the namespace at a path; `None` if nothing is there. That it is one of network shows when it is entered.
     ///
     /// # Errors
-    /// What is there is no network namespace, or may not be opened.
+    /// What is there is no namespace, or may not be opened.
     pub fn open(path: &NetnsPath) -> Outcome<Option<Self>> {
         let file = match File::open(path.as_path()) {
             Ok(file) => file,
@@ -40,7 +39,7 @@ impl Netns {
         let kind = fstatfs(&file).map_err(|cause| unreadable(path.as_path(), cause.into()))?;
         // A bind mount over a plain file that was never mounted, or was unmounted, is that plain file: nobody's
         // namespace, and nothing to undo in it.
-        if kind.filesystem_type() != NSFS_MAGIC || is_of_another_kind(&file) {
+        if kind.filesystem_type() != NSFS_MAGIC {
             return Err(no_netns(path));
         }
         Ok(Some(Self { file, path: path.clone() }))
@@ -138,7 +137,7 @@ impl Netns {
     }
 
     fn not_entered(&self, cause: nix::Error) -> Fault {
-        // Mounted, and of another kind.
+        // It is of another kind.
         if cause == nix::Error::EINVAL {
             return no_netns(&self.path);
         }
@@ -167,14 +166,6 @@ fn identity(file: &File) -> std::io::Result<NetnsId> {
 /// Whether an error says that nothing is at the path: also a process that died while its `/proc` entry was opened.
 fn is_gone(cause: &std::io::Error) -> bool {
     matches!(cause.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ESRCH))
-}
-
-/// Whether an open namespace is known to be none of network. The kernel has names such as `net:[4026531840]` for those that
-/// were opened in `/proc`; of one that is mounted it tells the path.
-fn is_of_another_kind(file: &File) -> bool {
-    let name = fs::read_link(format!("/proc/thread-self/fd/{}", file.as_raw_fd())).unwrap_or_default();
-    let name = name.as_os_str().as_bytes();
-    !name.is_empty() && !name.starts_with(b"/") && !name.starts_with(b"net:")
 }
 
 fn no_netns(path: &NetnsPath) -> Fault {

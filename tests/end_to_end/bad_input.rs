@@ -145,6 +145,31 @@ fn namespaces_that_are_none() {
     stage.assert_empty();
 }
 
+/// A name that was given to a namespace by a mount, as those of runtimes are, does not tell of what kind it is.
+#[test]
+fn a_namespace_of_another_kind_is_refused_before_anything_is_recorded() {
+    let stage = Stage::with_everything();
+    let named = stage.scene.path("named");
+    std::fs::write(&named, "").unwrap();
+    let conf = stage.scene.path("conf.json");
+    std::fs::write(&conf, stage.conf.to_string()).unwrap();
+    let [named, conf] = [named, conf].map(|path| path.display().to_string());
+    let script = format!(
+        "mount --bind /proc/self/ns/uts {named}
+        CNI_COMMAND=ADD CNI_CONTAINERID=pod-1 CNI_IFNAME=eth0 CNI_NETNS={named} CNI_PATH={PLUGINS} {} <{conf}",
+        env!("CARGO_BIN_EXE_manifold")
+    );
+    let mut shell = std::process::Command::new("unshare");
+
+    let told = shell.args(["--mount", "sh", "-c", &script]).output().unwrap();
+
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let message = told["msg"].as_str().unwrap();
+    assert_eq!(told["code"], 4, "{told}");
+    assert_eq!(message, format!("{named:?} is not a network namespace"));
+    stage.assert_empty();
+}
+
 #[test]
 fn interfaces_that_clash() {
     let mut stage = Stage::with_everything();

@@ -7,8 +7,8 @@ use std::path::Path;
 use super::socket::Socket;
 use crate::engine::ports::{NetnsId, NetnsState};
 use crate::host::netns::Netns;
-use crate::model::NetnsPath;
 use crate::model::fault::Outcome;
+use crate::model::{FaultKind, NetnsPath};
 
 /// Sockets that live as long as the call they serve: one in the pod's network namespace keeps that namespace alive.
 #[derive(Default)]
@@ -59,26 +59,32 @@ impl Sockets {
     /// What stands at a path now. If that is a pod's namespace, it is the one that is worked in from then on.
     ///
     /// # Errors
-    /// As [`Netns::open`].
+    /// As [`Netns::open`], and a namespace of another kind.
     pub fn look(&self, path: &NetnsPath) -> Outcome<NetnsState> {
         let Some(netns) = Netns::open(path)? else { return Ok(missing(path.as_path())) };
         match netns.state(self.home()?)? {
-            NetnsState::There(id) => Ok(NetnsState::There(NetnsId { cookie: self.cookie(netns), ..id })),
+            NetnsState::There(id) => Ok(NetnsState::There(NetnsId { cookie: self.cookie(netns)?, ..id })),
             state @ (NetnsState::Gone | NetnsState::Unseen | NetnsState::Own) => Ok(state),
         }
     }
 
     /// The cookie of a namespace. Whoever may not enter it, as one who only looks, is not told.
-    fn cookie(&self, netns: Netns) -> Option<u64> {
+    ///
+    /// # Errors
+    /// It is none of network: the kernel says so to whoever enters it, without being asked.
+    fn cookie(&self, netns: Netns) -> Outcome<Option<u64>> {
         let mut slot = self.pod.borrow_mut();
         if let Some(pod) =
             slot.as_ref().filter(|pod| pod.netns.path() == netns.path() && pod.netns.is(&netns))
         {
-            return pod.socket.netns_cookie();
+            return Ok(pod.socket.netns_cookie());
         }
         *slot = None;
-        let socket = netns.socket_from(self.home().ok()?).ok()?;
-        slot.insert(Pod { netns, socket }).socket.netns_cookie()
+        match netns.socket_from(self.home()?) {
+            Ok(socket) => Ok(slot.insert(Pod { netns, socket }).socket.netns_cookie()),
+            Err(fault) if fault.kind() == FaultKind::Environment => Err(fault),
+            Err(_) => Ok(None),
+        }
     }
 
     fn home(&self) -> Outcome<&File> {
