@@ -97,6 +97,7 @@ fn answer(question: &Question, text: &str) -> Answer {
         index: 7,
         mac: "02:00:00:00:00:01".parse().ok(),
         mtu: 1500,
+        group: 0,
     };
     match question {
         Question::Link(_, name) => Answer::Link(link(name.as_str())),

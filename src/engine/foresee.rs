@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
-use super::Node;
 use super::add::pod_netns;
-use super::ports::{Entry, ifname_taken};
-use super::record::Phase;
+use super::ports::{Entry, NetnsId, ifname_taken};
+use super::record::{Phase, Record};
 use super::survey::{self, Read};
-use crate::model::Attachment;
+use super::{Node, del};
 use crate::model::fault::{Fault, Outcome};
+use crate::model::{Attachment, FaultKind};
+use crate::plan::facts::LinkFacts;
+use crate::plan::mark;
 use crate::plan::step::Step;
 
 /// The plan of one attachment.
@@ -31,28 +33,74 @@ pub fn foresee(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<For
     reads.iter().try_for_each(|read| read.claims().map(drop))?;
     let Some(first) = reads.first() else { return Ok(Vec::new()) };
     let netns = pod_netns(node, &first.attachment)?;
-    let entries = node.journal.entries(&first.attachment.owner.container)?;
+    let cleared = cleared(node, &reads, netns)?;
     let each = reads.into_iter().map(|read| {
-        let owner = &read.attachment.owner;
-        let held = entries.iter().find_map(|entry| match entry {
-            Entry::Whole(record) if record.attachment.owner == *owner => Some(record),
-            Entry::Whole(_) | Entry::Broken(_) => None,
-        });
-        let stands =
-            held.is_some_and(|record| record.phase == Phase::Attached && record.netns == Some(netns));
-        if stands {
-            return Err(ifname_taken(&owner.ifname));
-        }
-        let named = format!("cannot attach {:?} ({})", owner.ifname.as_str(), read.attachment.label);
-        let steps = read.plan(node).and_then(|steps| {
-            // What is on record and does not stand, an ADD takes down first.
-            if held.is_none() && steps.iter().any(Step::makes_a_link) {
-                read.find_name_free(node)?;
-            }
-            Ok(steps)
-        });
+        let Attachment { owner, label, .. } = &read.attachment;
+        let named = format!("cannot attach {:?} ({label})", owner.ifname.as_str());
+        let steps = steps(node, &read, &cleared);
         let steps = steps.map_err(|fault: Fault| fault.while_doing(named))?;
         Ok(Foreseen { steps, warnings: read.warnings(), attachment: read.attachment })
     });
     each.collect()
+}
+
+/// What an ADD of these finds on record in this namespace and undoes first; where what stands there is no record, what such
+/// an attachment would have made.
+///
+/// # Errors
+/// One of them stands, or nobody can tell.
+fn cleared(node: &Node<'_>, reads: &[Read], netns: NetnsId) -> Outcome<Vec<Record>> {
+    let mut cleared = Vec::new();
+    let Some(first) = reads.first() else { return Ok(cleared) };
+    for entry in node.journal.entries(&first.attachment.owner.container)? {
+        match entry {
+            Entry::Whole(record) => {
+                let Attachment { owner, .. } = &record.attachment;
+                let is_wanted = reads.iter().any(|read| read.attachment.owner == *owner);
+                if !is_wanted || record.netns.is_none_or(|id| !id.may_be(&netns)) {
+                    continue;
+                }
+                if record.phase == Phase::Attached {
+                    return Err(ifname_taken(&owner.ifname));
+                }
+                cleared.push(*record);
+            }
+            Entry::Broken(broken) => {
+                let mut lost =
+                    reads.iter().filter(|read| broken.may_be_of(&read.attachment.owner)).peekable();
+                if broken.fault.kind() != FaultKind::Decode && lost.peek().is_some() {
+                    return Err(broken.into_fault());
+                }
+                for read in lost {
+                    cleared.push(del::trace(node, read.attachment.clone())?);
+                }
+            }
+        }
+    }
+    Ok(cleared)
+}
+
+/// The plan of an attachment, where the pod has no interface of its name, or none once those records are undone.
+fn steps(node: &Node<'_>, read: &Read, cleared: &[Record]) -> Outcome<Vec<Step>> {
+    let steps = read.steps(node)?;
+    if !read.runs_a_plugin_for_it() && !steps.iter().any(Step::makes_a_link) {
+        return Ok(steps);
+    }
+    let owner = &read.attachment.owner;
+    let mut its = cleared.iter().filter(|record| record.attachment.owner == *owner);
+    match read.namesake(node)? {
+        Some(link) if !its.any(|record| goes(record, &link)) => Err(ifname_taken(&owner.ifname)),
+        Some(_) | None => Ok(steps),
+    }
+}
+
+/// Whether the interface that has the name of an attachment goes when its record is undone: a virtual link by its mark,
+/// that of a plugin or a device by its name.
+fn goes(record: &Record, link: &LinkFacts) -> bool {
+    record.steps.iter().any(|step| {
+        if let Step::Link(made) = step {
+            return [made.group, mark::condemned(made.group)].contains(&link.group);
+        }
+        matches!(step, Step::Exec(_) | Step::Vf(_))
+    })
 }

@@ -6,7 +6,7 @@ use crate::model::Attachment;
 use crate::model::fault::{Fault, Outcome};
 use crate::plan::chain;
 use crate::plan::claim::Claim;
-use crate::plan::facts::{Answer, Facts, Place, Question};
+use crate::plan::facts::{Answer, Facts, LinkFacts, Place, Question};
 use crate::plan::kind::Wanted;
 use crate::plan::step::Step;
 
@@ -65,7 +65,17 @@ impl Read {
     /// # Errors
     /// The node lacks something, or could not be asked.
     pub fn plan(&self, node: &Node<'_>) -> Outcome<Vec<Step>> {
-        self.find_no_namesake(node)?;
+        if self.runs_a_plugin_for_it() && self.namesake(node)?.is_some() {
+            return Err(ifname_taken(&self.attachment.owner.ifname));
+        }
+        self.steps(node)
+    }
+
+    /// The same, whether or not the pod has an interface of that name.
+    ///
+    /// # Errors
+    /// As [`Read::plan`].
+    pub(super) fn steps(&self, node: &Node<'_>) -> Outcome<Vec<Step>> {
         let mut steps: Vec<Step> = chain::head(&self.attachment).into_iter().collect();
         for wanted in &self.wanted {
             steps.extend(self.plan_one(node, wanted.as_ref())?);
@@ -74,25 +84,22 @@ impl Read {
         Ok(steps)
     }
 
-    /// Finds out whether the pod has an interface of that name, where a plugin is run: its DEL takes down whatever is
-    /// called so, and after a failed ADD it would be somebody else's. Of `lo` there is one in every pod.
-    fn find_no_namesake(&self, node: &Node<'_>) -> Outcome<()> {
+    /// Whether a plugin is run for the interface: its DEL takes down whatever is called so, and after a failed ADD it would
+    /// be somebody else's. Of `lo` there is one in every pod.
+    pub(super) fn runs_a_plugin_for_it(&self) -> bool {
         let Attachment { owner, network, .. } = &self.attachment;
-        if owner.ifname.as_str() == "lo" || chain::run_as_processes(network).next().is_none() {
-            return Ok(());
-        }
-        self.find_name_free(node)
+        owner.ifname.as_str() != "lo" && chain::run_as_processes(network).next().is_some()
     }
 
-    /// Finds out whether the pod has no interface of that name.
+    /// The interface of that name which the pod has already.
     ///
     /// # Errors
-    /// It has one.
-    pub(super) fn find_name_free(&self, node: &Node<'_>) -> Outcome<()> {
+    /// The node could not be asked.
+    pub(super) fn namesake(&self, node: &Node<'_>) -> Outcome<Option<LinkFacts>> {
         let Attachment { owner, netns, .. } = &self.attachment;
         let namesake = Question::Link(Place::Pod, owner.ifname.clone());
         let answer = node.probe.answer(&namesake, netns.as_ref())?;
-        if matches!(answer, Answer::Link(_)) { Err(ifname_taken(&owner.ifname)) } else { Ok(()) }
+        Ok(if let Answer::Link(link) = answer { Some(link) } else { None })
     }
 
     /// Whether the attachment could be planned, as far as the node can tell without a pod.

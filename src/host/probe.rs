@@ -120,7 +120,8 @@ fn group(name: &str) -> Outcome<Answer> {
 }
 
 fn facts(seen: Seen) -> Option<LinkFacts> {
-    Some(LinkFacts { name: seen.name.parse().ok()?, index: seen.index, mac: seen.mac, mtu: seen.mtu })
+    let Seen { index, mac, mtu, group, .. } = seen;
+    Some(LinkFacts { name: seen.name.parse().ok()?, index, mac, mtu, group })
 }
 
 fn text(path: &Path) -> Outcome<String> {

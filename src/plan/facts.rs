@@ -59,6 +59,8 @@ pub struct LinkFacts {
     pub mac: Option<MacAddr>,
     /// Its MTU in bytes.
     pub mtu: u32,
+    /// Its link group.
+    pub group: u32,
 }
 
 /// The answer to one [`Question`].

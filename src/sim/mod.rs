@@ -130,7 +130,7 @@ impl SimNode {
         node.state.borrow_mut().world.vfs = vf::pristine();
         for (name, index) in names.iter().zip(2..) {
             if let Ok(ifname) = name.parse::<IfName>() {
-                let facts = LinkFacts { name: ifname, index, mac: None, mtu: 1500 };
+                let facts = LinkFacts { name: ifname, index, mac: None, mtu: 1500, group: 0 };
                 node.state.borrow_mut().masters.insert((*name).to_owned(), facts);
             }
         }
@@ -235,7 +235,7 @@ impl State {
     fn see_link(&self, netns: Option<&NetnsPath>, name: &IfName) -> Option<LinkFacts> {
         let ino = self.ino(netns?).ok()?;
         let link = self.world.links.get(&(ino, name.to_string()))?;
-        Some(LinkFacts { name: name.clone(), index: 2, mac: link.mac, mtu: 1500 })
+        Some(LinkFacts { name: name.clone(), index: 2, mac: link.mac, mtu: 1500, group: link.group })
     }
 }
 

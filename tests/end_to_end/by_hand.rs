@@ -207,6 +207,64 @@ fn explain_says_no_where_attach_would() {
     stage.assert_empty();
 }
 
+/// What an earlier call for `net1` on a network left, made so from one that went well: what becomes of each line of its
+/// record, and whether another has the name of its link. And what both verbs say, if not yes.
+type Left = (&'static str, &'static str, fn(&str) -> Option<String>, bool, &'static str);
+
+/// An ADD was killed before its end.
+fn unfinished(line: &str) -> Option<String> {
+    (!line.contains("\"phase\":\"attached\"")).then(|| line.to_owned())
+}
+
+fn in_another_namespace(line: &str) -> Option<String> {
+    Some(line.replace("\"cookie\":", "\"cookie\":1"))
+}
+
+fn without_a_cookie(line: &str) -> Option<String> {
+    let (head, tail) = line.split_once(",\"cookie\":").unwrap_or((line, ""));
+    Some(format!("{head}{}", tail.trim_start_matches(|c: char| c.is_ascii_digit())))
+}
+
+#[test]
+fn explain_and_attach_say_the_same_of_what_an_earlier_call_left() {
+    let whole = |line: &str| Some(line.to_owned());
+    let damaged = |_: &str| Some("{\"ifname\":\"net1\",\"for".to_owned());
+    let newer = |line: &str| Some(line.replace("\"format\":1", "\"format\":9"));
+    let taken = "interface \"net1\" already exists in the pod";
+    let cases: [Left; 9] = [
+        ("a link of ours", "data", unfinished, false, ""),
+        ("an interface of a plugin's", "lab", unfinished, false, ""),
+        ("a link of another's", "data", unfinished, true, taken),
+        ("a link of ours, and a damaged record", "data", damaged, false, ""),
+        ("what stands", "data", whole, false, taken),
+        ("what stands, by a record without a cookie", "data", without_a_cookie, false, taken),
+        ("nothing here, but elsewhere", "lab", in_another_namespace, true, taken),
+        ("a link of another's, and a record of elsewhere", "data", in_another_namespace, true, taken),
+        ("a record of a later version", "data", newer, false, "the record of pod-1/net1 is not readable"),
+    ];
+    for (what, network, change, is_anothers, words) in cases {
+        let (stage, networks) = stage();
+        let netns = stage.pod.path().as_str();
+        let call = |verb: &str| {
+            let words = [verb, "--networks", network, "--networks-dir", &networks, "--netns", netns];
+            told(&stage.scene.manifold(&[&words[..], &["--container-id", "pod-1"]].concat()))
+        };
+        assert!(call("attach").0);
+        stage.scene.alter("pod-1", "net1", change);
+        if is_anothers {
+            stage.ip("link del net1");
+            stage.ip("link add net1 type veth peer name other");
+        }
+
+        let (explained, _, said) = call("explain");
+        let (attached, _, errors) = call("attach");
+
+        assert_eq!((explained, attached), (words.is_empty(), words.is_empty()), "{what}: {said}; {errors}");
+        // The kernel has other words for a name that is taken.
+        assert!(said.contains(words), "{what}: {said}");
+    }
+}
+
 #[test]
 fn what_has_no_effect_is_said_where_networks_are_tried() {
     let (mut stage, networks) = stage();
