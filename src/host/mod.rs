@@ -20,7 +20,7 @@ pub mod probe;
 pub mod rights;
 mod sessions;
 mod socket_dir;
-mod stream;
+pub mod stream;
 pub mod sysfs;
 pub mod vf_registry;
 pub mod vpp;

@@ -21,14 +21,14 @@ const PIECE: usize = 64 << 10;
 
 /// When a wait ends.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline {
+pub struct Deadline {
     at: Instant,
     seconds: u32,
 }
 
 impl Deadline {
     /// So many seconds from now.
-    pub(super) fn after(seconds: u32) -> Self {
+    pub fn after(seconds: u32) -> Self {
         Self { at: Instant::now() + Duration::from_secs(seconds.into()), seconds }
     }
 
@@ -45,7 +45,10 @@ impl Deadline {
 }
 
 /// Connects, with an end: a plain `connect(2)` waits for ever where the queue of the one who listens is full.
-pub(super) fn dial(place: &Path, deadline: Deadline) -> io::Result<UnixStream> {
+///
+/// # Errors
+/// [`ErrorKind::TimedOut`]: somebody listens there, who takes nobody up. Others: nobody can be reached there.
+pub fn dial(place: &Path, deadline: Deadline) -> io::Result<UnixStream> {
     let address = UnixAddr::new(place)?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;

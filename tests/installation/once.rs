@@ -17,7 +17,7 @@ fn a_shims_configuration_is_written_around_the_primary() {
     let said = node.install(&[]).unwrap();
 
     assert!(said.contains("wrote") && said.contains("k8s (calico, portmap)"), "{said}");
-    assert!(said.contains("no daemon listens"), "{said}");
+    assert!(said.contains("no daemon takes calls"), "{said}");
     let list: serde_json::Value = serde_json::from_str(&node.text().unwrap()).unwrap();
     assert_eq!((&list["cniVersion"], &list["name"]), (&json!("1.0.0"), &json!("manifold")));
     let plugin = node.plugin();

@@ -11,6 +11,7 @@ use nix::sys::socket::{getsockopt, sockopt};
 use tokio::net::UnixListener;
 
 use crate::host::lock;
+use crate::host::stream::{Deadline, dial};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::thick::SOCKET;
 
@@ -56,8 +57,10 @@ impl Place {
 
     /// Looks whether somebody listens there who does not lock the place.
     fn look(&self) -> Outcome<()> {
-        match UnixStream::connect(self.socket()) {
+        match dial(&self.socket(), Deadline::after(0)) {
             Ok(stream) => Err(another(&self.socket(), process(&stream))),
+            // Whoever hangs listens still.
+            Err(cause) if cause.kind() == io::ErrorKind::TimedOut => Err(another(&self.socket(), None)),
             Err(_) => Ok(()),
         }
     }
@@ -125,7 +128,7 @@ fn inode_at(path: &Path) -> Option<Inode> {
 
 /// The process that listens at a socket, if there is one and it can be seen from here.
 fn listener(path: &Path) -> Option<i32> {
-    UnixStream::connect(path).ok().as_ref().and_then(process)
+    dial(path, Deadline::after(0)).ok().as_ref().and_then(process)
 }
 
 fn process(stream: &UnixStream) -> Option<i32> {
@@ -143,4 +146,31 @@ fn unusable(path: &Path, cause: io::Error) -> Fault {
     Fault::new(FaultKind::Io, format!("cannot listen at {path:?}"))
         .because(cause)
         .remedy("make its directory writable, or set \"socketDir\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+    use std::os::fd::AsRawFd;
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    #[test]
+    fn one_who_hangs_keeps_the_place_and_nobody_waits_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(SOCKET);
+        let other = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(other.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        // Room for one, which is taken.
+        listen(&other, Backlog::new(0).unwrap()).unwrap();
+        let _queued = UnixStream::connect(&path).unwrap();
+        let (done, heard) = channel();
+
+        let folder = dir.path().to_owned();
+        thread::spawn(move || done.send(Place::take(&folder).map(drop)));
+
+        let fault = heard.recv_timeout(Duration::from_secs(60)).expect("it does not wait for ever");
+        assert_eq!(fault.unwrap_err().kind(), FaultKind::Exists);
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,10 +9,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Finding, bad, ok};
+use crate::host::stream::{Deadline, dial};
 use crate::model::fault::{ErrorReply, Fault};
 use crate::model::thick::{CNI, Question};
 use crate::model::{FaultKind, Object};
 
+/// Longest wait for a place in the daemon's queue, in seconds.
+const CONNECTED: u32 = 5;
 /// Longest wait for a part of an answer. A STATUS may run plugins.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest answer, in bytes.
@@ -53,7 +55,7 @@ pub(super) fn status(
 
 /// One request, and the answer's HTTP status code and text.
 fn ask(socket: &Path, what: &str, body: &[u8]) -> io::Result<(u16, String)> {
-    let mut stream = UnixStream::connect(socket)?;
+    let mut stream = dial(socket, Deadline::after(CONNECTED))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let length = body.len();

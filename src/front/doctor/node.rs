@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::unistd::geteuid;
@@ -10,6 +9,7 @@ use nix::unistd::geteuid;
 use super::{Finding, bad, ok, warning};
 use crate::host::netlink::{Socket, link};
 use crate::host::rights;
+use crate::host::stream::{Deadline, dial};
 use crate::model::FaultKind;
 use crate::model::fault::Fault;
 use crate::plan::step::{LinkKind, MacvlanMode, VlanProtocol};
@@ -70,7 +70,7 @@ pub(super) fn kernel() -> Vec<Finding> {
 
 /// Whether the kubelet tells which devices it gave to whom.
 pub(super) fn kubelet(socket: &Path) -> Finding {
-    match UnixStream::connect(socket) {
+    match dial(socket, Deadline::after(5)) {
         Ok(_) => ok("kubelet", format!("tells which devices pods have, at {socket:?}")),
         Err(cause) => warning(
             "kubelet",

@@ -6,7 +6,6 @@ mod primary;
 mod programs;
 
 use std::fmt::Write as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use clap::Args;
 
 pub(super) use self::keeper::{Done, Keeper, Why};
 use super::daemon;
+use crate::host::stream::{Deadline, dial};
 use crate::host::watch::{self, Watch};
 use crate::model::fault::Outcome;
 use crate::model::object;
@@ -90,8 +90,8 @@ fn told(keeper: &Keeper, done: &Done) -> String {
             .unwrap_or_default();
     }
     let socket = installation.socket_dir.as_deref().unwrap_or(Path::new(SOCKET_DIR)).join(SOCKET);
-    if installation.program.is_shim() && UnixStream::connect(&socket).is_err() {
-        writeln!(text, "no daemon listens at {socket:?} yet: pods wait until \"manifold daemon\" runs")
+    if installation.program.is_shim() && dial(&socket, Deadline::after(1)).is_err() {
+        writeln!(text, "no daemon takes calls at {socket:?} yet: pods wait until \"manifold daemon\" runs")
             .unwrap_or_default();
     }
     text
