@@ -12,13 +12,15 @@ use serde::Serialize;
 
 use super::{absent_is_done, failed, lines, make_dir};
 use crate::engine::ports::{Broken, Entry, Records};
-use crate::engine::record::Record;
+use crate::engine::record::{Phase, Record};
 use crate::host::lock;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{ContainerId, FaultKind, IfName};
 
-/// Most bytes read of one sandbox.
-const MAX_TEXT: u64 = 16 << 20;
+/// Most bytes of one sandbox. What is longer is not read: of half of it, half would be undone, and all forgotten.
+const MAX_TEXT: usize = 16 << 20;
+/// Most of them for what is made: the rest is for the marks of its undoing.
+const MAX_MADE: usize = 15 << 20;
 /// Room for the lines of a few interfaces, in bytes.
 const USUAL: usize = 4096;
 
@@ -51,8 +53,7 @@ impl Sheet {
             let Some(length) = length_at(&file, &path) else { continue };
             let mut text = Vec::with_capacity(USUAL);
             if length > 0 {
-                let read = (&file).take(MAX_TEXT).read_to_end(&mut text);
-                read.map_err(|cause| failed("read the records", &path, cause))?;
+                read_all(&file, &mut text).map_err(|cause| failed("read the records", &path, cause))?;
             }
             return Ok(Self {
                 lost: Cell::new(!is_new && text.is_empty()),
@@ -67,7 +68,7 @@ impl Sheet {
             .remedy("try again"))
     }
 
-    fn append(&self, ifname: &IfName, content: &impl Serialize) -> Outcome<()> {
+    fn append(&self, ifname: &IfName, content: &impl Serialize, most: usize) -> Outcome<()> {
         let failed = |cause| failed("write a record to", &self.path, cause);
         let mut text = self.text.borrow_mut();
         let before = text.len();
@@ -77,6 +78,10 @@ impl Sheet {
         }
         let file = self.file.borrow();
         let put = lines::put(&mut text, ifname, content).map_err(io::Error::from);
+        if text.len() > most {
+            text.truncate(before);
+            return Err(self.full(most));
+        }
         let written = put.and_then(|()| (&*file).write_all(text.get(before..).unwrap_or_default()));
         if let Err(cause) = written {
             text.truncate(before);
@@ -88,6 +93,11 @@ impl Sheet {
         }
         self.lost.set(false);
         Ok(())
+    }
+
+    fn full(&self, most: usize) -> Fault {
+        let what = format!("the records of sandbox \"{}\" would be longer than {most} bytes", self.container);
+        Fault::new(FaultKind::Config, what).remedy("select fewer networks, or shorten their configurations")
     }
 
     /// Leaves only these lines.
@@ -141,11 +151,15 @@ impl Records for Sheet {
     }
 
     fn put(&self, record: &Record) -> Outcome<()> {
-        self.append(&record.attachment.owner.ifname, record)
+        self.append(&record.attachment.owner.ifname, record, MAX_MADE)
     }
 
     fn mark(&self, record: &Record) -> Outcome<()> {
-        self.append(&record.attachment.owner.ifname, &record.mark())
+        let most = match record.phase {
+            Phase::Pending | Phase::Attached => MAX_MADE,
+            Phase::Detaching => MAX_TEXT,
+        };
+        self.append(&record.attachment.owner.ifname, &record.mark(), most)
     }
 
     fn remove(&self, ifnames: &[&IfName]) -> Outcome<()> {
@@ -185,10 +199,18 @@ impl Drop for Sheet {
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path) {
-        Ok(file) => file.take(MAX_TEXT).read_to_end(&mut text)?,
-        Err(cause) => return absent_is_done(Err(cause)).map(|()| text),
-    };
+        Ok(file) => read_all(&file, &mut text)?,
+        Err(cause) => absent_is_done(Err(cause))?,
+    }
     Ok(text)
+}
+
+fn read_all(file: &File, text: &mut Vec<u8>) -> io::Result<()> {
+    file.take(MAX_TEXT as u64 + 1).read_to_end(text)?;
+    if text.len() > MAX_TEXT {
+        return Err(io::Error::other(format!("it is longer than {MAX_TEXT} bytes")));
+    }
+    Ok(())
 }
 
 /// Opens a file of records and tells whether it is new; `None` if it has gone meanwhile.

@@ -224,6 +224,44 @@ fn what_is_set_aside_can_be_looked_at() {
 }
 
 #[test]
+fn what_would_not_be_read_whole_is_not_written() {
+    let stage = Stage::new();
+    let records = stage.lock();
+    let large = |order: u32| {
+        let mut record = record(&format!("net{order}"), order);
+        let text = format!(r#"{{"name":"data","type":"x","note":"{}"}}"#, "a".repeat(1 << 20));
+        record.attachment.network = Network::parse(text.as_bytes(), None).unwrap();
+        record
+    };
+    let taken = (0..32).take_while(|order| records.put(&large(*order)).is_ok()).count();
+    let length = stage.text().len();
+
+    assert_eq!(taken, 14);
+    assert_eq!(records.put(&large(14)).unwrap_err().kind(), FaultKind::Config);
+    assert_eq!((told(records.entries()).len(), stage.text().len()), (taken, length));
+    // What is undone is marked all the same.
+    records.put(&record("last", 99)).unwrap();
+    let text = stage.text();
+    fs::write(stage.file(), format!("{text}{}\n", " ".repeat((15 << 20) - text.len() - 1))).unwrap();
+    drop(records);
+    let records = stage.lock();
+    records.put(&record("more", 100)).unwrap_err();
+    records.mark(&Record { phase: Phase::Detaching, ..record("last", 99) }).unwrap();
+}
+
+#[test]
+fn records_that_are_too_long_are_left_as_they_are() {
+    let stage = Stage::with(&["net1"]);
+    let text = format!("{}{}\n", stage.text(), " ".repeat(16 << 20));
+    fs::write(stage.file(), &text).unwrap();
+
+    let Err(fault) = stage.journal.lock(&stage.pod, Patience::Try) else { panic!("it is read") };
+    assert_eq!(fault.kind(), FaultKind::Io);
+    stage.journal.entries(&stage.pod).unwrap_err();
+    assert_eq!(stage.text().len(), text.len());
+}
+
+#[test]
 fn the_draft_of_a_writer_that_died_is_in_nobodys_way() {
     let stage = Stage::with(&["a", "b"]);
     let draft = stage.root.path().join("records/.pod");
