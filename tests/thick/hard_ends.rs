@@ -1,8 +1,9 @@
 //! Ends that nobody wished for.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, SystemTime};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -120,7 +121,10 @@ fn dels_that_fail_keep_none_behind_them_from_its_turn() {
         // No sandbox has such an id.
         let kept = json!({"format": 1, "since": n, "config": stage.conf,
             "env": {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "/", "CNI_IFNAME": "eth0", "CNI_PATH": "/"}});
-        fs::write(stage.scene.path(&format!("state/spool/bad-{n}.json")), kept.to_string()).unwrap();
+        let path = stage.scene.path(&format!("state/spool/bad-{n}.json"));
+        fs::write(&path, kept.to_string()).unwrap();
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(n)).unwrap();
     }
     stage.daemon_conf["metricsPort"] = json!(9091);
 

@@ -2,28 +2,32 @@
 //! the start, and then again and again.
 
 mod cache;
+pub(super) mod spool;
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{Instant as Then, sleep_until};
 
 use self::cache::Leftovers;
+use self::spool::{Content, Kept};
 use super::call;
 use super::desk::{Desk, Ended, Sort};
 use crate::engine::gc;
 use crate::engine::scope::Scope;
 use crate::front::machine::Machine;
 use crate::model::fault::Fault;
-use crate::model::thick::{MAX_REQUEST, SPOOL_FORMAT, Spooled};
 
 /// Most DELs done in one round, and most attachments of pods that are gone undone in it, so that calls that come meanwhile get their turn.
 const MOST: usize = 64;
 /// Longest round of DELs.
 const ROUND: Duration = Duration::from_secs(20);
+/// How old a DEL must be that did not get to its place. To keep one takes no longer than a moment.
+const DRAFT: Duration = Duration::from_secs(600);
 
 /// Starts the rounds. Each takes a place at the desk like a call.
 pub(super) fn start(desk: &Arc<Desk>) {
@@ -62,12 +66,14 @@ struct Seen {
     /// Cached results that are of nobody.
     leftovers: Leftovers,
     /// The last DEL that was tried, where others stand behind it that have not had their turn.
-    tried: Option<Turn>,
+    tried: Option<Kept>,
+    /// Kept DELs of formats that are not ours, of which the log has been told.
+    foreign: BTreeSet<PathBuf>,
 }
 
 /// One round; whether more is to be done at once, and what the next one is to know.
 fn round(desk: &Desk, mut seen: Seen) -> (bool, Seen) {
-    seen.tried = empty_the_spool(desk, seen.tried);
+    seen.tried = empty_the_spool(desk, &mut seen);
     let mut more = seen.tried.is_some();
     let context = desk.context();
     let machine = Machine::new(&desk.settings.places, &[], &context);
@@ -88,22 +94,29 @@ fn round(desk: &Desk, mut seen: Seen) -> (bool, Seen) {
     (more, seen)
 }
 
-/// Where a DEL that was kept stands among the others: when it was kept, and its file.
-type Turn = (u64, PathBuf);
-
 /// Does the DELs that were kept, the oldest first, from behind the one that was tried last. Answers with the last one
 /// tried, if others are left that have not had their turn: those that fail have the next one after all others.
-fn empty_the_spool(desk: &Desk, tried: Option<Turn>) -> Option<Turn> {
+fn empty_the_spool(desk: &Desk, seen: &mut Seen) -> Option<Kept> {
     let end = Instant::now() + ROUND;
-    let kept = spooled(&desk.settings.places.state_dir.join("spool"));
-    let behind = |turn: &Turn| tried.as_ref().is_none_or(|tried| turn > tried);
+    let tried = seen.tried.take();
+    let state = &desk.settings.places.state_dir;
+    spool::clear_drafts(state, SystemTime::now().checked_sub(DRAFT).unwrap_or(SystemTime::UNIX_EPOCH));
+    let kept = spool::kept(state).into_iter().filter(|kept| tried.as_ref().is_none_or(|tried| kept > tried));
     let mut last = None;
-    for (done, ((since, path), spooled)) in kept.iter().filter(|(turn, _)| behind(turn)).enumerate() {
+    for (done, kept) in kept.enumerate() {
         if done >= MOST || Instant::now() >= end || desk.is_closing() {
-            return last.or(tried);
+            return last.or(tried.clone());
         }
-        last = Some((*since, path.clone()));
-        match call::again(desk, &spooled.env, spooled.config.clone()) {
+        try_again(desk, &kept.path, &mut seen.foreign);
+        last = Some(kept);
+    }
+    None
+}
+
+/// Does a DEL that was kept. What is none is set aside by a name that is not read again.
+fn try_again(desk: &Desk, path: &Path, foreign: &mut BTreeSet<PathBuf>) {
+    match spool::read(path) {
+        Ok(Content::Del(del)) => match call::again(desk, &del.env, del.config) {
             Ok(()) => {
                 desk.metrics.spooled_done.inc();
                 if let Err(cause) = fs::remove_file(path) {
@@ -114,36 +127,16 @@ fn empty_the_spool(desk: &Desk, tried: Option<Turn>) -> Option<Turn> {
             Err(_) => {
                 desk.metrics.spooled_failed.inc();
             }
-        }
-    }
-    None
-}
-
-/// What is kept, the oldest first. What is none is set aside by a name that is not read again.
-fn spooled(folder: &Path) -> Vec<(Turn, Spooled)> {
-    let names = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let paths = names.map(|entry| entry.path()).filter(|path| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        name.ends_with(".json") && !name.starts_with('.')
-    });
-    let mut kept = Vec::new();
-    for path in paths {
-        match read(&path) {
-            Ok(spooled) if spooled.format == SPOOL_FORMAT => kept.push(((spooled.since, path), spooled)),
-            Ok(_) => {}
-            Err(cause) if cause.kind() == ErrorKind::NotFound => {}
-            Err(cause) => {
-                tracing::warn!("{path:?} is no DEL that was kept: {cause}");
-                fs::rename(&path, path.with_extension("unreadable")).unwrap_or_default();
+        },
+        Ok(Content::Foreign(format)) => {
+            if foreign.insert(path.to_owned()) {
+                tracing::warn!("the DEL in {path:?} is of format {format}, which this version does not know");
             }
         }
+        Err(cause) if cause.kind() == ErrorKind::NotFound => {}
+        Err(cause) => {
+            tracing::warn!("{path:?} is no DEL that was kept: {cause}");
+            fs::rename(path, path.with_extension("unreadable")).unwrap_or_default();
+        }
     }
-    kept.sort_by(|(one, _), (other, _)| one.cmp(other));
-    kept
-}
-
-fn read(path: &Path) -> io::Result<Spooled> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_REQUEST as u64).read_to_end(&mut bytes)?;
-    serde_json::from_slice(&bytes).map_err(io::Error::from)
 }

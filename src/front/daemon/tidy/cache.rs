@@ -1,9 +1,9 @@
 //! Cached results of sandboxes that are gone: what a lost record, or a crash amid a write, leaves in the cache for good.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::spool;
 use crate::engine::ports::{Journal, NetnsState, Patience};
 use crate::front::daemon::desk::Desk;
 use crate::front::machine::Machine;
@@ -106,10 +106,6 @@ fn is_of_nobody(desk: &Desk, machine: &Machine, ours: &Ours) -> bool {
 
 /// Whether a DEL of the sandbox is kept.
 fn is_spooled(desk: &Desk, container: &ContainerId) -> bool {
-    let kept = fs::read_dir(desk.settings.places.state_dir.join("spool"));
     let of = format!("{container}.");
-    kept.into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-        .any(|kept| kept.file_name().to_string_lossy().starts_with(&of))
+    spool::names(&desk.settings.places.state_dir).any(|name| name.starts_with(&of))
 }
