@@ -49,11 +49,9 @@ pub(super) fn start(desk: &Arc<Desk>) {
             };
             let pause = match (more, desk.settings.housekeeping) {
                 (true, _) => Duration::from_millis(100),
-                (false, 0) => return,
+                (false, Duration::ZERO) => return,
                 // Nodes that started together need not stay in step.
-                (false, seconds) => {
-                    Duration::from_secs(seconds) + Duration::from_millis(u64::from(std::process::id()) % 1000)
-                }
+                (false, pause) => pause + Duration::from_millis(u64::from(std::process::id()) % 1000),
             };
             sleep_until(Then::now() + pause).await;
         }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -53,10 +54,10 @@ pub struct DaemonSettings {
     pub plugins: usize,
     /// Where metrics are served; keys `metricsPort` and `metricsAddress`.
     pub metrics: Option<SocketAddr>,
-    /// How often the node is tidied up, in seconds; key `housekeepingSeconds`. 0 never does, but at the start.
-    pub housekeeping: u64,
-    /// How long the daemon keeps cached results of a sandbox that is gone, in seconds; key `cacheGraceSeconds`.
-    pub cache_grace: u64,
+    /// How often the node is tidied up; key `housekeepingSeconds`. Zero never does, but at the start.
+    pub housekeeping: Duration,
+    /// How long the daemon keeps cached results of a sandbox that is gone; key `cacheGraceSeconds`.
+    pub cache_grace: Duration,
     /// The API server and the account, for what is no call of a runtime; key `kubeconfig`.
     pub kubeconfig: Option<PathBuf>,
     /// How a certificate of this node is come by; key `perNodeCertificate`. Then `kubeconfig` is one that logs in with it.
@@ -101,7 +102,8 @@ impl DaemonSettings {
     /// Reads the configuration; an empty object has all defaults.
     ///
     /// # Errors
-    /// A value of the wrong type; a directory that is no absolute path; a limit that lets nothing through.
+    /// A value of the wrong type; a directory that is no absolute path; a limit that lets nothing through; a time that is
+    /// longer than a year.
     pub fn read(object: &Object) -> Outcome<Self> {
         let mut object = object.clone();
         let certificate = NodeCertificate::apply(&mut object)?;
@@ -128,8 +130,8 @@ impl DaemonSettings {
             calls: calls.transpose()?,
             plugins,
             metrics: keys.metricsport.filter(|port| *port > 0).map(|port| SocketAddr::new(address, port)),
-            housekeeping: keys.housekeepingseconds.unwrap_or(HOUSEKEEPING),
-            cache_grace: keys.cachegraceseconds.unwrap_or(CACHE_GRACE),
+            housekeeping: seconds("housekeepingSeconds", keys.housekeepingseconds.unwrap_or(HOUSEKEEPING))?,
+            cache_grace: seconds("cacheGraceSeconds", keys.cachegraceseconds.unwrap_or(CACHE_GRACE))?,
             kubeconfig: given(keys.kubeconfig),
             certificate,
             node: keys.nodename.filter(|name| !name.is_empty()),
@@ -149,6 +151,15 @@ const PLUGINS: usize = 4;
 const HOUSEKEEPING: u64 = 60;
 /// Seconds that cached results of a sandbox that is gone are kept: its DEL may still come, and read them.
 const CACHE_GRACE: u64 = 3_600;
+/// Most seconds that a key may give: a year.
+const MAX_SECONDS: u64 = 31_536_000;
+
+fn seconds(key: &str, given: u64) -> Outcome<Duration> {
+    if given > MAX_SECONDS {
+        return Err(wrong(key, &given).remedy(format!("give at most {MAX_SECONDS}, a year")));
+    }
+    Ok(Duration::from_secs(given))
+}
 
 fn wrong(key: &str, value: &dyn std::fmt::Debug) -> Fault {
     Fault::new(FaultKind::Config, format!("{key:?} is {value:?}"))
@@ -168,6 +179,7 @@ mod tests {
 
         assert_eq!(settings.socket_dir, PathBuf::from("/run/multus"));
         assert_eq!((settings.calls, settings.plugins, settings.metrics), (None, 4, None));
+        assert_eq!((settings.housekeeping.as_secs(), settings.cache_grace.as_secs()), (60, 3_600));
     }
 
     #[test]
@@ -195,13 +207,15 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_lets_nothing_through_is_refused() {
+    fn a_limit_that_lets_nothing_through_or_never_ends_is_refused() {
         for text in [
             r#"{"connectionLimit":0}"#,
             r#"{"connectionLimit":-3}"#,
             r#"{"pluginLimit":0}"#,
             r#"{"socketDir":"s"}"#,
             r#"{"chrootDir":"hostroot"}"#,
+            r#"{"housekeepingSeconds":31536001}"#,
+            r#"{"cacheGraceSeconds":18446744073709551615}"#,
         ] {
             assert_eq!(read(text).unwrap_err().kind(), FaultKind::Config, "{text}");
         }

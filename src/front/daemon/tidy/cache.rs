@@ -74,7 +74,7 @@ impl Leftovers {
                 self.since.entry(name).or_insert(now);
             }
         }
-        let grace = Duration::from_secs(desk.settings.cache_grace);
+        let grace = desk.settings.cache_grace;
         let due = self.since.iter().filter(|(_, since)| now.duration_since(**since) >= grace);
         Ok(due.map(|(name, _)| name.clone()).take(REMOVED).collect())
     }
