@@ -73,6 +73,19 @@ fn nobody_but_root_of_this_node_is_served_unless_told_otherwise() {
     stage.await_that("it is told otherwise", is_reached);
 }
 
+#[test]
+fn who_stays_at_the_port_of_the_metrics_keeps_nobody_out() {
+    let stage = stage();
+    let daemon = stage.daemon();
+
+    let all: Vec<_> = (0..200).map(|_| TcpStream::connect("127.0.0.1:9091").unwrap()).collect();
+
+    assert_eq!(get("/healthz").0, 200);
+    assert!(metrics().contains("manifold_sandboxes 0"));
+    let open = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().count();
+    assert!(open < all.len() / 2, "{open} are open");
+}
+
 /// A cluster in which the pod is, to which the first connection breaks off.
 fn cluster(stage: &mut Stage) -> ApiServer {
     let server = ApiServer::start();

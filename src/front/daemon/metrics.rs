@@ -1,39 +1,27 @@
 //! What is counted, for Prometheus: served over HTTP on the address of the configuration, loopback unless told otherwise.
 
 mod api;
+mod port;
 
-use std::convert::Infallible;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::Method;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 
 use self::api::ApiMetrics;
+pub(super) use self::port::{listen, serve};
 use super::desk::Desk;
-use super::server::{plain, readiness};
 use super::tidy::spool;
 use crate::engine::ports::Journal;
 use crate::front::context::Lap;
 use crate::host::journal::FileJournal;
-use crate::model::fault::{Fault, FaultKind, Outcome};
-
-/// How long nobody is let in after a connection could not be taken.
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// A request on the socket; the labels are the peer's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -279,63 +267,6 @@ fn claimed(claims: &Path, devices: &Path) -> usize {
 /// A virtual function names its physical one.
 fn is_virtual(device: &Path) -> bool {
     device.join("physfn").exists()
-}
-
-/// Listens where the configuration says, if it does.
-///
-/// # Errors
-/// The address cannot be had.
-pub(super) async fn listen(address: Option<SocketAddr>) -> Outcome<Option<TcpListener>> {
-    let Some(address) = address else { return Ok(None) };
-    let listener = TcpListener::bind(address).await.map_err(|cause| {
-        Fault::new(FaultKind::Io, format!("cannot serve metrics at {address}"))
-            .because(cause)
-            .remedy("choose another \"metricsPort\" or \"metricsAddress\"")
-    })?;
-    Ok(Some(listener))
-}
-
-/// Serves them there.
-pub(super) fn serve(desk: &Arc<Desk>, listener: TcpListener) {
-    let desk = Arc::clone(desk);
-    drop(tokio::spawn(async move {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    drop(tokio::spawn(connection(Arc::clone(&desk), TokioIo::new(stream))));
-                }
-                // Out of descriptors or memory: it stays so for a while, and calls are to get their turn.
-                Err(cause) => {
-                    tracing::warn!("cannot take a connection to the metrics: {cause}");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        }
-    }));
-}
-
-async fn connection(desk: Arc<Desk>, stream: TokioIo<tokio::net::TcpStream>) {
-    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
-        let answer = answer(&desk, request.uri().path());
-        async move { Ok::<_, Infallible>(answer) }
-    });
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-    server.serve_connection(stream, service).await.unwrap_or_default();
-}
-
-fn answer(desk: &Desk, path: &str) -> Response<Full<Bytes>> {
-    match path {
-        "/metrics" => {}
-        // A kubelet probes no unix socket.
-        "/healthz" => return plain(StatusCode::OK, ""),
-        "/readyz" => return readiness(desk),
-        _ => return plain(StatusCode::NOT_FOUND, ""),
-    }
-    let mut answer = Response::new(Full::new(Bytes::from(desk.metrics.text(desk))));
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    answer.headers_mut().insert(http::header::CONTENT_TYPE, kind);
-    answer
 }
 
 #[cfg(test)]

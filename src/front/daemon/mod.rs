@@ -49,8 +49,8 @@ pub(super) fn run(config: &Path) -> Outcome<()> {
     let workers = settings.calls.map_or(WORKERS, |calls| calls.min(WORKERS));
     let failed = |cause| Fault::new(FaultKind::Io, "cannot start the daemon").because(cause);
     let mut builder = Builder::new_current_thread();
-    // Two more: names are looked up, and the node is tidied up, on threads of the pool as well.
-    builder.enable_io().enable_time().max_blocking_threads(workers + 2).thread_stack_size(STACK);
+    // Three more: names are looked up, the node is tidied up, and metrics are gathered on threads of the pool as well.
+    builder.enable_io().enable_time().max_blocking_threads(workers + 3).thread_stack_size(STACK);
     let runtime = builder.build().map_err(failed)?;
     let (ear, news) = listen::channel();
     let cluster = machine::shared(&settings, runtime.handle().clone(), ear);
