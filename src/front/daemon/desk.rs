@@ -30,7 +30,7 @@ pub(super) struct Desk {
     /// Why there is no certificate of this node, where one is asked for.
     pub(super) uncertified: Mutex<Option<String>>,
     places: Arc<Semaphore>,
-    /// Those of the places that whoever makes something may have.
+    /// Those of the places that whoever makes something may have: all but a quarter, from 4 on.
     makers: Arc<Semaphore>,
     turns: Arc<Turns>,
     waiting: AtomicUsize,
@@ -42,7 +42,7 @@ pub(super) struct Desk {
 /// What a job is, for whoever lets it in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sort {
-    /// It makes something, or may take long: some places are not for it, so that what takes down is never shut out.
+    /// It makes something, or may take long: some places are not for it, so that what takes down is not shut out.
     Makes,
     /// It takes down, or looks.
     Other,

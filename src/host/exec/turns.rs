@@ -16,8 +16,8 @@ pub struct Turns {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Free {
     turns: usize,
-    /// Those of the turns that whoever makes something may have: a quarter is for the others alone, so that plugins that
-    /// hang while they make something do not keep pods from going.
+    /// Those of the turns that whoever makes something may have: a quarter, from 4 on, is for the others alone, so that
+    /// plugins that hang while they make something do not keep pods from going.
     makers: usize,
 }
 
