@@ -1,5 +1,6 @@
 //! Contenders that call the engine in process, on this machine's adapters, wired anew for each call as the doors do.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,18 +27,16 @@ pub(crate) struct Sandbox {
 /// Attaches a pod to its networks, in process.
 pub(crate) fn attach(name: &str, sandbox: Sandbox) -> Contender {
     let adding = Rc::new(Attaching::new(name, sandbox));
-    let deleting = Rc::clone(&adding);
-    Contender {
-        name: name.into(),
-        add: Box::new(move || adding.add()),
-        del: Box::new(move || deleting.del()),
-    }
+    let (preparing, deleting) = (Rc::clone(&adding), Rc::clone(&adding));
+    Contender::new(name, move || adding.add(), move || deleting.del()).preparing(move || preparing.prepare())
 }
 
 /// A pod and its attachments.
 struct Attaching {
     container: ContainerId,
     attachments: Vec<Attachment>,
+    /// Those of the next ADD.
+    resolved: RefCell<Vec<Attachment>>,
     state: PathBuf,
     _pod: Pod,
 }
@@ -53,11 +52,15 @@ impl Attaching {
             )
         };
         let attachments = sandbox.networks.into_iter().zip(1..).map(attachment).collect();
-        Self { container, attachments, state: sandbox.state, _pod: sandbox.pod }
+        Self { container, attachments, resolved: RefCell::default(), state: sandbox.state, _pod: sandbox.pod }
+    }
+
+    fn prepare(&self) {
+        self.resolved.replace(self.attachments.clone());
     }
 
     fn add(&self) {
-        let made = self.on_node(|node| add::add(&node, self.attachments.clone()));
+        let made = self.on_node(|node| add::add(&node, self.resolved.take()));
         assert_eq!(made.unwrap().len(), self.attachments.len());
     }
 

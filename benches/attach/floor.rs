@@ -27,11 +27,7 @@ pub(crate) fn attach(scene: &Scene, name: &str, links: usize) -> Contender {
     let owner = |number: usize| Owner::parse(&format!("floor{links}"), &format!("net{number}")).unwrap();
     let adding = Rc::new(Links { owners: (1..=links).map(owner).collect(), pod: scene.pod() });
     let deleting = Rc::clone(&adding);
-    Contender {
-        name: name.into(),
-        add: Box::new(move || adding.add()),
-        del: Box::new(move || deleting.del()),
-    }
+    Contender::new(name, move || adding.add(), move || deleting.del())
 }
 
 impl Links {

@@ -44,7 +44,7 @@ pub(crate) fn version_of_manifold(scene: &Scene) -> Contender {
 }
 
 fn version(name: &str, plugin: Plugin) -> Contender {
-    Contender { name: name.into(), add: Box::new(move || plugin.run("VERSION")), del: Box::new(|| ()) }
+    Contender::new(name, move || plugin.run("VERSION"), || ())
 }
 
 fn version_request() -> String {
@@ -62,11 +62,7 @@ impl Plugin {
     pub(crate) fn contender(self, name: &str) -> Contender {
         let adding = Rc::new(self);
         let deleting = Rc::clone(&adding);
-        Contender {
-            name: name.into(),
-            add: Box::new(move || adding.run("ADD")),
-            del: Box::new(move || deleting.run("DEL")),
-        }
+        Contender::new(name, move || adding.run("ADD"), move || deleting.run("DEL"))
     }
 
     pub(crate) fn run(&self, verb: &str) {

@@ -12,9 +12,25 @@ pub(crate) fn turns(rounds: usize) -> usize {
 
 /// Someone who makes attachments and takes them down, every time the same.
 pub(crate) struct Contender {
-    pub(crate) name: String,
-    pub(crate) add: Box<dyn FnMut()>,
-    pub(crate) del: Box<dyn FnMut()>,
+    name: String,
+    prepare: Box<dyn FnMut()>,
+    add: Box<dyn FnMut()>,
+    del: Box<dyn FnMut()>,
+}
+
+impl Contender {
+    pub(crate) fn new(
+        name: impl Into<String>,
+        add: impl FnMut() + 'static,
+        del: impl FnMut() + 'static,
+    ) -> Self {
+        Self { name: name.into(), prepare: Box::new(|| ()), add: Box::new(add), del: Box::new(del) }
+    }
+
+    /// Has at hand for each ADD what its caller would have: that is not in its time.
+    pub(crate) fn preparing(self, prepare: impl FnMut() + 'static) -> Self {
+        Self { prepare: Box::new(prepare), ..self }
+    }
 }
 
 /// Everybody's times, in order of rounds.
@@ -59,6 +75,7 @@ pub(crate) fn race(rounds: usize, mut contenders: Vec<Contender>) -> Times {
     for round in 0..WARM_UP + rounds {
         for number in order(round, contenders.len()) {
             let (contender, lane) = (&mut contenders[number], &mut lanes[number]);
+            (contender.prepare)();
             let add = timed(&mut contender.add);
             let del = timed(&mut contender.del);
             if round >= WARM_UP {

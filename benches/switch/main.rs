@@ -105,7 +105,7 @@ impl Stage {
             deleting.switch.vsctl("port-to-br tools");
             deleting.switch.vsctl("del-port br0 tools");
         };
-        Contender { name: "ovs-vsctl, 4 for ADD, 2 for DEL".into(), add: Box::new(add), del: Box::new(del) }
+        Contender::new("ovs-vsctl, 4 for ADD, 2 for DEL", add, del)
     }
 
     /// One program that makes the same port, with all that is set: what is left is mostly the switch.
@@ -119,16 +119,12 @@ impl Stage {
             ));
         };
         let del = move || drop(deleting.switch.vsctl("del-port br0 one"));
-        Contender { name: "ovs-vsctl, 1 for each".into(), add: Box::new(add), del: Box::new(del) }
+        Contender::new("ovs-vsctl, 1 for each", add, del)
     }
 
     fn manifold(stage: &Rc<Self>) -> Contender {
         let (adding, deleting) = (Rc::clone(stage), Rc::clone(stage));
-        Contender {
-            name: "manifold, process".into(),
-            add: Box::new(move || adding.call("ADD")),
-            del: Box::new(move || deleting.call("DEL")),
-        }
+        Contender::new("manifold, process", move || adding.call("ADD"), move || deleting.call("DEL"))
     }
 
     fn call(&self, verb: &str) {

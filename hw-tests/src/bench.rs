@@ -210,5 +210,5 @@ fn contender(
     del: impl Fn() -> Outcome<()> + 'static,
 ) -> Contender {
     let fatal = |work: &dyn Fn() -> Outcome<()>| work().unwrap_or_else(|trouble| panic!("{trouble}"));
-    Contender { name: name.into(), add: Box::new(move || fatal(&add)), del: Box::new(move || fatal(&del)) }
+    Contender::new(name, move || fatal(&add), move || fatal(&del))
 }
