@@ -9,7 +9,7 @@ use super::ports::NetnsId;
 use crate::model::{Attachment, CniResult, DeviceInfo};
 use crate::plan::claim::Claim;
 use crate::plan::port::NoteStep;
-use crate::plan::step::Step;
+use crate::plan::step::{Learned, Step};
 
 /// The layout of records this version writes.
 pub const FORMAT: u32 = 1;
@@ -65,9 +65,9 @@ pub struct Mark<'a> {
     /// How many DELs of it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<u32>,
-    /// Of the plan, the steps that have learned something, by their place in it.
+    /// What steps of the plan have learned, by their place in it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub learned: BTreeMap<usize, Cow<'a, Step>>,
+    pub learned: BTreeMap<usize, Learned<'a>>,
     /// What came out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Cow<'a, CniResult>>,
@@ -80,11 +80,11 @@ impl Record {
     /// How far it has come, for a record that was written when it was planned.
     pub fn mark(&self) -> Mark<'_> {
         let attached = self.phase == Phase::Attached;
-        let learned = self.steps.iter().enumerate().filter(|(_, step)| attached && step.learns());
+        let steps = self.steps.iter().enumerate().filter(|_| attached);
         Mark {
             phase: self.phase,
             failures: (self.failures > 0).then_some(self.failures),
-            learned: learned.map(|(place, step)| (place, Cow::Borrowed(step))).collect(),
+            learned: steps.filter_map(|(place, step)| Some((place, step.learned()?))).collect(),
             result: self.result.as_ref().filter(|_| attached).map(Cow::Borrowed),
             device_info: self.device_info.as_ref().filter(|_| attached).map(Cow::Borrowed),
         }
@@ -95,7 +95,9 @@ impl Record {
         self.phase = mark.phase;
         self.failures = mark.failures.unwrap_or(self.failures);
         for (place, learned) in mark.learned {
-            self.steps.get_mut(place).into_iter().for_each(|step| *step = learned.clone().into_owned());
+            if let Some(step) = self.steps.get_mut(place) {
+                step.learn(learned);
+            }
         }
         self.result = mark.result.map(Cow::into_owned).or(self.result.take());
         self.device_info = mark.device_info.map(Cow::into_owned).or(self.device_info.take());

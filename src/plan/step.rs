@@ -1,5 +1,6 @@
 //! The steps a plan is made of. Each holds what its undoing needs; none knows how it is done.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -51,6 +52,16 @@ pub enum Step {
     DeviceInfo(DeviceInfoStep),
 }
 
+/// What a step learned when it was applied, without what was known before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Learned<'a> {
+    /// The addresses taken, see [`LeaseStep::held`].
+    Held(Cow<'a, [IpAddr]>),
+    /// The virtual function, as it was found.
+    Vf(Cow<'a, VfStep>),
+}
+
 /// When a step is undone, across all attachments of a pod; within one rank the last made goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UndoRank {
@@ -63,9 +74,33 @@ pub enum UndoRank {
 }
 
 impl Step {
-    /// Whether applying it notes something in it.
-    pub fn learns(&self) -> bool {
-        matches!(self, Self::Lease(_) | Self::Vf(_))
+    /// What applying it has noted in it.
+    pub fn learned(&self) -> Option<Learned<'_>> {
+        match self {
+            Self::Lease(LeaseStep { held, .. }) => held.as_deref().map(|held| Learned::Held(held.into())),
+            Self::Vf(step) => Some(Learned::Vf(Cow::Borrowed(step))),
+            Self::Link(_)
+            | Self::Socket(_)
+            | Self::Port(_)
+            | Self::Vpp(_)
+            | Self::Note(_)
+            | Self::Configure(_)
+            | Self::Exec(_)
+            | Self::Pass
+            | Self::DefaultRoute(_)
+            | Self::Cache(_)
+            | Self::DeviceFile(_)
+            | Self::DeviceInfo(_) => None,
+        }
+    }
+
+    /// Notes in it what applying it noted; what is of another step is passed over.
+    pub fn learn(&mut self, learned: Learned<'_>) {
+        match (self, learned) {
+            (Self::Lease(step), Learned::Held(held)) => step.held = Some(held.into_owned()),
+            (Self::Vf(step), Learned::Vf(noted)) => *step = noted.into_owned(),
+            (_, Learned::Held(_) | Learned::Vf(_)) => {}
+        }
     }
 
     /// Whether a link of the attachment's name is in the pod once it is done, and none may be there before.

@@ -39,7 +39,7 @@ fn what_runs_beside_finds_its_cache_and_the_record_reads_as_json() {
     assert_eq!(states[1]["phase"], "pending");
     let record = &states[0];
     assert_eq!(record["phase"], "attached");
-    assert_eq!(record["learned"]["0"]["lease"]["held"], json!(["10.77.1.2"]));
+    assert_eq!(record["learned"]["0"]["held"], json!(["10.77.1.2"]));
     assert_eq!(record["result"]["ips"][0]["address"], "10.77.1.2/24");
 }
 

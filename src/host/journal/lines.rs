@@ -53,8 +53,10 @@ pub(super) fn put(
     }
     // A configuration is kept as it was written, with its line ends. Outside of texts, where JSON escapes them, they
     // mean nothing: as blanks they leave the record on its line.
-    let line = text.iter_mut().skip(start);
-    line.filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+    let line = text.get_mut(start..).unwrap_or_default();
+    if line.contains(&b'\n') || line.contains(&b'\r') {
+        line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+    }
     text.push(b'\n');
     Ok(())
 }
