@@ -62,7 +62,7 @@ impl Shared {
             Attachment { args: args.parse().unwrap(), ..Attachment::new(owner(container), network) };
         let conf = &attachment.network.plugins[0];
         let read = ipam::read(Ask { conf, attachment: &attachment }).unwrap();
-        let Some(Step::Lease(step)) = read.lease_step(conf) else { panic!("{read:?}") };
+        let Some(Step::Lease(step)) = read.lease_step() else { panic!("{read:?}") };
         step
     }
 

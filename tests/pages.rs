@@ -134,7 +134,8 @@ fn networks_of_devices_and_switches_are_read() {
         if let Some(plugins) = network.get_mut("plugins").and_then(Value::as_array_mut) {
             plugins.iter_mut().for_each(|plugin| plugin["deviceID"] = json!("0000:03:02.1"));
         }
-        let found = survey::read(attachment(&network)).map(|read| read.warnings());
+        let attachment = attachment(&network);
+        let found = survey::read(&attachment).map(|read| read.warnings(&attachment));
         let warnings = found.unwrap_or_else(|fault| panic!("{page}: {fault}"));
         assert_eq!(warnings, [""; 0], "{page}");
         read += 1;

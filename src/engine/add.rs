@@ -7,6 +7,7 @@ use super::undo::{self, undo};
 use super::{Node, claim, del};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, CniResult, DeviceInfo, FaultKind, Owner};
+use crate::plan::claim::Claim;
 use crate::plan::port::NoteStep;
 use crate::plan::step::Progress;
 
@@ -71,15 +72,16 @@ enum Sandbox {
 }
 
 fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Outcome<Vec<Attached>> {
-    let reads: Vec<Read> = attachments.into_iter().map(survey::read).collect::<Outcome<_>>()?;
-    reads.iter().try_for_each(|read| read.claims().map(drop))?;
-    let Some(first) = reads.first() else { return Ok(Vec::new()) };
-    let netns = pod_netns(node, &first.attachment)?;
+    let reads: Vec<Read> = attachments.iter().map(survey::read).collect::<Outcome<_>>()?;
+    let claims = reads.iter().zip(&attachments).map(|(read, of)| read.claims(of));
+    let claims: Vec<Vec<Claim>> = claims.collect::<Outcome<_>>()?;
+    let Some(first) = attachments.first() else { return Ok(Vec::new()) };
+    let netns = pod_netns(node, first)?;
     let boot = node.probe.boot_id()?;
-    let container = first.attachment.owner.container.clone();
+    let container = first.owner.container.clone();
     let records = node.journal.lock(&container, Patience::Wait)?;
     let desk = Desk { node, records: records.as_ref() };
-    let first_free = clear_the_way(desk, &reads, netns)?;
+    let first_free = clear_the_way(desk, &attachments, netns)?;
     if sandbox == Sandbox::Attached && first_free == 0 {
         return Err(Fault::new(
             FaultKind::TryLater,
@@ -89,7 +91,8 @@ fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Ou
     }
 
     let mut made: Vec<Record> = Vec::with_capacity(reads.len());
-    for (order, read) in (first_free..).zip(&reads) {
+    let each = reads.iter().zip(claims).zip(attachments);
+    for (order, ((read, claims), attachment)) in (first_free..).zip(each) {
         let blank = Record {
             format: FORMAT,
             phase: Phase::Pending,
@@ -97,8 +100,8 @@ fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Ou
             failures: 0,
             boot: boot.clone(),
             netns: Some(netns),
-            attachment: read.attachment.clone(),
-            claims: Vec::new(),
+            attachment,
+            claims,
             steps: Vec::new(),
             result: None,
             device_info: None,
@@ -147,8 +150,8 @@ pub(super) fn pod_netns(node: &Node<'_>, attachment: &Attachment) -> Outcome<Net
 
 /// Undoes what earlier calls for this sandbox left unfinished, or made in a namespace that is gone, and what may stand
 /// behind a record of the same interface that is none. Answers with the first place in order that is free.
-fn clear_the_way(desk: Desk<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32> {
-    let is_wanted = |owner: &Owner| reads.iter().any(|read| read.attachment.owner == *owner);
+fn clear_the_way(desk: Desk<'_>, attachments: &[Attachment], netns: NetnsId) -> Outcome<u32> {
+    let is_wanted = |owner: &Owner| attachments.iter().any(|wanted| wanted.owner == *owner);
     let mut stale = Vec::new();
     let mut damage = Vec::new();
     let mut first_free = 0;
@@ -157,7 +160,7 @@ fn clear_the_way(desk: Desk<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32>
             Entry::Broken(broken) if broken.fault.kind() == FaultKind::Decode => damage.push(broken),
             // It may be of a version that knows what to do.
             Entry::Broken(broken) => {
-                if reads.iter().any(|read| broken.may_be_of(&read.attachment.owner)) {
+                if attachments.iter().any(|wanted| broken.may_be_of(&wanted.owner)) {
                     return Err(broken.into_fault());
                 }
             }
@@ -173,8 +176,8 @@ fn clear_the_way(desk: Desk<'_>, reads: &[Read], netns: NetnsId) -> Outcome<u32>
         }
     }
     // Damage that is of none of these interfaces is left to DEL, which sets it aside.
-    let damaged = |read: &&Read| damage.iter().any(|broken| broken.may_be_of(&read.attachment.owner));
-    let lost = reads.iter().filter(damaged).map(|read| del::trace(desk.node, read.attachment.clone()));
+    let damaged = |wanted: &&Attachment| damage.iter().any(|broken| broken.may_be_of(&wanted.owner));
+    let lost = attachments.iter().filter(damaged).map(|wanted| del::trace(desk.node, wanted.clone()));
     let lost: Vec<Record> = lost.collect::<Outcome<_>>()?;
     let (ours, others): (Vec<_>, Vec<_>) =
         stale.into_iter().partition(|record| is_wanted(&record.attachment.owner));
@@ -211,13 +214,12 @@ fn attach(desk: Desk<'_>, read: &Read, blank: Record) -> Outcome<Record> {
 }
 
 fn claim_plan_and_apply(Desk { node, records }: Desk<'_>, read: &Read, record: &mut Record) -> Outcome<()> {
-    record.claims = read.claims()?;
     if !record.claims.is_empty() {
         // A claim is an effect too: whoever finds it after a crash must find its record.
         records.put(record)?;
         claim::take(node, &record.claims, &record.attachment.owner)?;
     }
-    record.steps = read.plan(node)?;
+    record.steps = read.plan(node, &record.attachment)?;
     records.put(record)?;
     apply(node, record)?;
     records.mark(record)

@@ -138,9 +138,9 @@ fn give_up(node: &Node<'_>, on_file: &dyn Records, scope: &Scope, records: &[Rec
 /// A record of what an attachment would have made, for want of the real one.
 pub(super) fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> {
     // What another program made may be of a configuration that we would refuse.
-    let (steps, attachment) = match survey::read(attachment.clone()) {
-        Ok(read) => (read.traces(), attachment),
-        Err(_) => (chain::remains(&attachment), attachment),
+    let steps = match survey::read(&attachment) {
+        Ok(read) => read.traces(&attachment),
+        Err(_) => chain::remains(&attachment),
     };
     Ok(Record {
         format: FORMAT,

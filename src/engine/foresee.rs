@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::add::pod_netns;
 use super::ports::{Entry, NetnsId, ifname_taken};
 use super::record::{Phase, Record};
-use super::survey::{self, Read};
+use super::survey::{self, Read, namesake, runs_a_plugin_for_it};
 use super::{Node, del};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, FaultKind};
@@ -29,17 +29,17 @@ pub struct Foreseen {
 /// # Errors
 /// What an ADD finds out before it changes anything, and an interface name that it would find taken.
 pub fn foresee(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<Foreseen>> {
-    let reads: Vec<Read> = attachments.into_iter().map(survey::read).collect::<Outcome<_>>()?;
-    reads.iter().try_for_each(|read| read.claims().map(drop))?;
-    let Some(first) = reads.first() else { return Ok(Vec::new()) };
-    let netns = pod_netns(node, &first.attachment)?;
-    let cleared = cleared(node, &reads, netns)?;
-    let each = reads.into_iter().map(|read| {
-        let Attachment { owner, label, .. } = &read.attachment;
+    let reads: Vec<Read> = attachments.iter().map(survey::read).collect::<Outcome<_>>()?;
+    reads.iter().zip(&attachments).try_for_each(|(read, of)| read.claims(of).map(drop))?;
+    let Some(first) = attachments.first() else { return Ok(Vec::new()) };
+    let netns = pod_netns(node, first)?;
+    let cleared = cleared(node, &attachments, netns)?;
+    let each = reads.into_iter().zip(attachments).map(|(read, attachment)| {
+        let Attachment { owner, label, .. } = &attachment;
         let named = format!("cannot attach {:?} ({label})", owner.ifname.as_str());
-        let steps = steps(node, &read, &cleared);
+        let steps = steps(node, &read, &attachment, &cleared);
         let steps = steps.map_err(|fault: Fault| fault.while_doing(named))?;
-        Ok(Foreseen { steps, warnings: read.warnings(), attachment: read.attachment })
+        Ok(Foreseen { steps, warnings: read.warnings(&attachment), attachment })
     });
     each.collect()
 }
@@ -49,14 +49,14 @@ pub fn foresee(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<For
 ///
 /// # Errors
 /// One of them stands, or nobody can tell.
-fn cleared(node: &Node<'_>, reads: &[Read], netns: NetnsId) -> Outcome<Vec<Record>> {
+fn cleared(node: &Node<'_>, attachments: &[Attachment], netns: NetnsId) -> Outcome<Vec<Record>> {
     let mut cleared = Vec::new();
-    let Some(first) = reads.first() else { return Ok(cleared) };
-    for entry in node.journal.entries(&first.attachment.owner.container)? {
+    let Some(first) = attachments.first() else { return Ok(cleared) };
+    for entry in node.journal.entries(&first.owner.container)? {
         match entry {
             Entry::Whole(record) => {
                 let Attachment { owner, .. } = &record.attachment;
-                let is_wanted = reads.iter().any(|read| read.attachment.owner == *owner);
+                let is_wanted = attachments.iter().any(|wanted| wanted.owner == *owner);
                 if !is_wanted || record.netns.is_none_or(|id| !id.may_be(&netns)) {
                     continue;
                 }
@@ -66,13 +66,12 @@ fn cleared(node: &Node<'_>, reads: &[Read], netns: NetnsId) -> Outcome<Vec<Recor
                 cleared.push(*record);
             }
             Entry::Broken(broken) => {
-                let mut lost =
-                    reads.iter().filter(|read| broken.may_be_of(&read.attachment.owner)).peekable();
+                let mut lost = attachments.iter().filter(|wanted| broken.may_be_of(&wanted.owner)).peekable();
                 if broken.fault.kind() != FaultKind::Decode && lost.peek().is_some() {
                     return Err(broken.into_fault());
                 }
-                for read in lost {
-                    cleared.push(del::trace(node, read.attachment.clone())?);
+                for wanted in lost {
+                    cleared.push(del::trace(node, wanted.clone())?);
                 }
             }
         }
@@ -81,14 +80,14 @@ fn cleared(node: &Node<'_>, reads: &[Read], netns: NetnsId) -> Outcome<Vec<Recor
 }
 
 /// The plan of an attachment, where the pod has no interface of its name, or none once those records are undone.
-fn steps(node: &Node<'_>, read: &Read, cleared: &[Record]) -> Outcome<Vec<Step>> {
-    let steps = read.steps(node)?;
-    if !read.runs_a_plugin_for_it() && !steps.iter().any(Step::makes_a_link) {
+fn steps(node: &Node<'_>, read: &Read, of: &Attachment, cleared: &[Record]) -> Outcome<Vec<Step>> {
+    let steps = read.steps(node, of)?;
+    if !runs_a_plugin_for_it(of) && !steps.iter().any(Step::makes_a_link) {
         return Ok(steps);
     }
-    let owner = &read.attachment.owner;
+    let owner = &of.owner;
     let mut its = cleared.iter().filter(|record| record.attachment.owner == *owner);
-    match read.namesake(node)? {
+    match namesake(node, of)? {
         Some(link) if !its.any(|record| goes(record, &link)) => Err(ifname_taken(&owner.ifname)),
         Some(_) | None => Ok(steps),
     }

@@ -73,9 +73,9 @@ pub fn take_down(node: &Node<'_>, container: &ContainerId, all: Vec<Inherited>) 
 /// The steps to undo: each plugin, and where one is missing, what a native Kind would leave in its stead.
 fn steps(node: &Node<'_>, one: &Inherited) -> Vec<Step> {
     let attachment = &one.attachment;
-    let read = || survey::read(attachment.clone());
+    let read = || survey::read(attachment);
     if let (Maker::Manifold, Ok(read)) = (one.maker, read()) {
-        return read.traces();
+        return read.traces(attachment);
     }
     let is_missing = |step: &Step| {
         let Step::Exec(exec) = step else { return false };
@@ -88,9 +88,12 @@ fn steps(node: &Node<'_>, one: &Inherited) -> Vec<Step> {
         return run;
     }
     match read() {
-        Ok(read) => {
-            read.traces().into_iter().flat_map(|step| [unmarked(&step), Some(step)]).flatten().collect()
-        }
+        Ok(read) => read
+            .traces(attachment)
+            .into_iter()
+            .flat_map(|step| [unmarked(&step), Some(step)])
+            .flatten()
+            .collect(),
         // Nobody knows how to undo it; the plugin that is missing is named.
         Err(_) => run,
     }

@@ -18,11 +18,11 @@ pub fn status(node: &Node<'_>, attachments: Vec<Attachment>, container: &Contain
     };
     node.journal.is_writable(container).map_err(unavailable)?;
     for attachment in attachments {
-        let network = attachment.network.clone();
-        let read = survey::read(attachment)?;
-        read.plan_without_pod(node).map_err(unavailable)?;
-        for plugin in chain::run_as_processes(&network) {
-            node.hands.status(&network, plugin).map_err(unavailable)?;
+        let network = &attachment.network;
+        let read = survey::read(&attachment)?;
+        read.plan_without_pod(node, &attachment).map_err(unavailable)?;
+        for plugin in chain::run_as_processes(network) {
+            node.hands.status(network, plugin).map_err(unavailable)?;
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::model::device_info::{Device, Memif, MemifMode, MemifRole, VhostUser, 
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::Request;
 use crate::model::vhost_user::{Engine, InterfaceType, PodEnd, PortVlans, RateLimit, SocketFile};
-use crate::model::{Attachment, DeviceInfo, FaultKind, MacAddr, PluginConf, SocketGround};
+use crate::model::{Attachment, DeviceInfo, FaultKind, MacAddr, SocketGround};
 
 /// What a configuration asks for, in whatever schema it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,6 @@ struct Made<'a> {
 /// An interface that is a socket.
 pub struct SocketInterface {
     asked: Asked,
-    conf: PluginConf,
     attachment: Attachment,
     ground: SocketGround,
     layer3: Layer3,
@@ -113,7 +112,6 @@ impl SocketInterface {
         })?;
         Ok(Self {
             layer3: Layer3::read(ask)?,
-            conf: ask.conf.clone(),
             place: asked.place.find(&ask.attachment.owner, &ground),
             attachment: ask.attachment.clone(),
             ground,
@@ -258,13 +256,13 @@ impl Wanted for SocketInterface {
         }
         make.extend(self.dummy());
         make.push(step);
-        let mut steps = self.layer3.arrange(&self.conf, make, Step::Configure(configure));
+        let mut steps = self.layer3.arrange(make, Step::Configure(configure));
         steps.push(self.note(&spot));
         Ok(steps)
     }
 
     fn traces(&self) -> Vec<Step> {
-        let lease = self.layer3.lease_step(&self.conf);
+        let lease = self.layer3.lease_step();
         let port = match self.asked.engine {
             Engine::OvsDpdk => Step::Port(PortStep::Lost(self.database())),
             Engine::Vpp => Step::Vpp(VppStep::Lost(self.vpp())),

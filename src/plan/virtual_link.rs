@@ -10,14 +10,12 @@ use super::step::{Bearer, ConfigureStep, Dad, LinkKind, LinkStep, Master, Step};
 use crate::model::attachment::Routing;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::result::Dns;
-use crate::model::{FaultKind, IfName, MacAddr, Owner, PluginConf};
+use crate::model::{FaultKind, IfName, MacAddr, Owner};
 
 /// A virtual link, read and checked.
 pub struct VirtualLink {
     /// Whose it is.
     pub owner: Owner,
-    /// The configuration it was read from.
-    pub conf: PluginConf,
     /// What kind of link.
     pub kind: LinkKind,
     /// Which link it sits on.
@@ -104,17 +102,17 @@ impl Layer3 {
         })
     }
 
-    /// The step that yields the addresses, if one is needed; `conf` is the configuration this was read from.
-    pub fn lease_step(&self, conf: &PluginConf) -> Option<Step> {
-        self.ipam.lease_step(conf)
+    /// The step that yields the addresses, if one is needed.
+    pub fn lease_step(&self) -> Option<Step> {
+        self.ipam.lease_step()
     }
 
     /// The steps that make an interface and the one that configures it, in order, with the one that yields addresses.
     ///
     /// Where an address is taken out of a store, that comes before the interface: a full store is found out first. A
     /// plugin that hands out addresses comes after it: DHCP asks through the interface.
-    pub fn arrange(&self, conf: &PluginConf, make: Vec<Step>, configure: Step) -> Vec<Step> {
-        let lease = self.lease_step(conf);
+    pub fn arrange(&self, make: Vec<Step>, configure: Step) -> Vec<Step> {
+        let lease = self.lease_step();
         let (before, after) = match lease {
             Some(lease @ Step::Exec(_)) => (None, Some(lease)),
             lease => (lease, None),
@@ -215,13 +213,13 @@ impl Wanted for VirtualLink {
         // As the reference plugins of these links: the network's own "dns", and never that of IPAM.
         configure.given.dns = self.layer3.dns.clone();
         configure.leased_dns = false;
-        Ok(self.layer3.arrange(&self.conf, vec![self.link(master)], Step::Configure(configure)))
+        Ok(self.layer3.arrange(vec![self.link(master)], Step::Configure(configure)))
     }
 
     fn traces(&self) -> Vec<Step> {
         // Undoing a link looks for its mark, not for its master.
         let name = self.master.name.as_ref().unwrap_or(&self.owner.ifname).clone();
         let link = self.link(Master { place: self.master.place, name, index: 0 });
-        self.layer3.lease_step(&self.conf).into_iter().chain([link]).collect()
+        self.layer3.lease_step().into_iter().chain([link]).collect()
     }
 }

@@ -22,7 +22,7 @@ use super::kind::Ask;
 use super::step::{ExecStep, Step, Yields};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::folded::{self, Entries};
-use crate::model::{CniResult, NetworkName, Object, PluginConf, PluginType, object};
+use crate::model::{CniResult, NetworkName, Object, PluginConf, object};
 
 /// How an interface comes by its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub enum Ipam {
     HostLocal(HostLocal),
     /// They are written in the configuration.
     Static(CniResult),
-    /// From a plugin.
-    Exec(PluginType),
+    /// From a plugin, run so.
+    Exec(Box<ExecStep>),
 }
 
 /// The keys of every `ipam` that is understood here.
@@ -61,7 +61,10 @@ pub fn read(ask: Ask<'_>) -> Outcome<Ipam> {
         "" => Ok(Ipam::None),
         "host-local" if native => host_local::read(ask, &ipam).map(Ipam::HostLocal),
         "static" if native => fixed::read(ask, &ipam).map(Ipam::Static),
-        other => other.parse().map(Ipam::Exec),
+        other => {
+            let (program, conf) = (other.parse()?, ask.conf.clone());
+            Ok(Ipam::Exec(Box::new(ExecStep { program, conf, yields: Yields::Lease })))
+        }
     }
 }
 
@@ -127,7 +130,7 @@ impl Ipam {
     pub fn questions(&self) -> Vec<Question> {
         match self {
             Self::HostLocal(wanted) => wanted.questions(),
-            Self::Exec(program) => vec![Question::Program(program.clone())],
+            Self::Exec(step) => vec![Question::Program(step.program.clone())],
             Self::None | Self::Static(_) => Vec::new(),
         }
     }
@@ -144,16 +147,12 @@ impl Ipam {
         }
     }
 
-    /// The step that yields the addresses, if one is needed; `conf` is the configuration this was read from.
-    pub fn lease_step(&self, conf: &PluginConf) -> Option<Step> {
+    /// The step that yields the addresses, if one is needed.
+    pub fn lease_step(&self) -> Option<Step> {
         match self {
             Self::None | Self::Static(_) => None,
             Self::HostLocal(wanted) => Some(Step::Lease(wanted.step())),
-            Self::Exec(program) => Some(Step::Exec(ExecStep {
-                program: program.clone(),
-                conf: conf.clone(),
-                yields: Yields::Lease,
-            })),
+            Self::Exec(step) => Some(Step::Exec(ExecStep::clone(step))),
         }
     }
 

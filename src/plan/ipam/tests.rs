@@ -52,7 +52,7 @@ impl Case {
     }
 
     fn lease(&self) -> LeaseStep {
-        let step = self.read().unwrap().lease_step(self.conf());
+        let step = self.read().unwrap().lease_step();
         let Some(Step::Lease(step)) = step else { panic!("{step:?} is no lease") };
         step
     }
@@ -98,7 +98,7 @@ fn without_a_type_the_interface_is_for_layer_2_only() {
         let ipam = case.read().unwrap();
 
         assert_eq!(ipam, Ipam::None);
-        assert_eq!(ipam.lease_step(case.conf()), None);
+        assert_eq!(ipam.lease_step(), None);
         assert!(!ipam.needs_address());
     }
 }
@@ -113,7 +113,7 @@ fn any_other_type_is_a_plugin_to_run() {
         let case = Case::of(&ipam);
         let read = case.read().unwrap();
 
-        let Some(Step::Exec(step)) = read.lease_step(case.conf()) else { panic!("{read:?}") };
+        let Some(Step::Exec(step)) = read.lease_step() else { panic!("{read:?}") };
         assert_eq!(step.program.as_str(), ipam["type"]);
         assert_eq!((&step.conf, step.yields), (case.conf(), Yields::Lease));
         assert_eq!(read.given(&Facts::default()).unwrap(), CniResult::default());
@@ -354,7 +354,7 @@ fn static_addresses_are_replaced_by_args_and_those_by_the_runtimes() {
     let case = Case::with(conf.clone());
     assert_eq!(texts(&case), ["10.1.0.5/24 10.1.0.1", "fd00::5/64"]);
     assert_eq!(case.fixed().dns.domain, "example.com");
-    assert!(case.read().unwrap().needs_address() && case.read().unwrap().lease_step(case.conf()).is_none());
+    assert!(case.read().unwrap().needs_address() && case.read().unwrap().lease_step().is_none());
     assert_eq!(case.read().unwrap().given(&Facts::default()).unwrap(), case.fixed());
 
     let case = case.args("IP=10.1.0.7/24, 10.2.0.7/24;GATEWAY=10.1.0.2,10.2.0.1;X=y");

@@ -44,7 +44,6 @@ impl Kind for Macvlan {
         let derived = || (mode != MacvlanMode::Passthru).then(|| mark::derived_mac(&ask.attachment.owner));
         Ok(Box::new(VirtualLink {
             owner: ask.attachment.owner.clone(),
-            conf: ask.conf.clone(),
             kind: LinkKind::Macvlan { mode, bc_queue_len: keys.bcqueuelen.filter(|n| *n > 0) },
             master: WantedMaster::read(keys.master.as_deref(), keys.linkincontainer)?,
             mac: asked.or_else(derived),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{FaultKind, MacAddr, Owner, PciAddress, PluginConf, object};
+use crate::model::{FaultKind, MacAddr, Owner, PciAddress, object};
 use crate::plan::claim::Claim;
 use crate::plan::facts::{Facts, Question};
 use crate::plan::keys::{self, Known};
@@ -71,7 +71,6 @@ struct Keys {
 /// A VF that is asked for, read and checked.
 struct Virtual {
     owner: Owner,
-    conf: PluginConf,
     /// None where nobody asks for a pod: STATUS, and a DEL after which the device is forgotten.
     vf: Option<PciAddress>,
     settings: VfSettings,
@@ -107,7 +106,6 @@ impl Kind for Sriov {
         let bind = bind_driver(keys.binddriver.as_deref())?;
         Ok(Box::new(Virtual {
             owner: ask.attachment.owner.clone(),
-            conf: ask.conf.clone(),
             vf: device(ask, &keys)?,
             settings,
             rates,
@@ -249,11 +247,11 @@ impl Wanted for Virtual {
         let dummy = (by_application && self.dummy).then(|| self.dummy(take.mac()));
         let mut steps: Vec<Step> = dummy.into_iter().collect();
         steps.push(Step::Vf(VfStep::Take(Box::new(take))));
-        Ok(self.layer3.arrange(&self.conf, steps, Step::Configure(configure)))
+        Ok(self.layer3.arrange(steps, Step::Configure(configure)))
     }
 
     fn traces(&self) -> Vec<Step> {
-        let lease = self.layer3.lease_step(&self.conf);
+        let lease = self.layer3.lease_step();
         let dummy = self.dummy.then(|| self.dummy(None));
         lease.into_iter().chain(dummy).chain([Step::Vf(VfStep::Lost)]).collect()
     }

@@ -50,7 +50,6 @@ impl Kind for Vlan {
         let master = WantedMaster::read(keys.master.as_deref(), keys.linkincontainer)?;
         Ok(Box::new(VirtualLink {
             owner: ask.attachment.owner.clone(),
-            conf: ask.conf.clone(),
             kind: LinkKind::Vlan { id, protocol },
             claims: claim(&master, id, protocol)?.into_iter().collect(),
             master,
