@@ -5,7 +5,6 @@
 //! for it, so what nobody asks for costs nothing.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
@@ -16,6 +15,8 @@ use serde_json::{Error, Value};
 
 /// How deep values may lie in each other, as in `serde_json`.
 const MAX_DEPTH: u8 = 128;
+/// Most keys of one object: each is compared with those before it.
+const MAX_KEYS: usize = 1024;
 
 /// Decodes one value into `T`, whose keys must be all lower case.
 ///
@@ -36,7 +37,7 @@ pub(super) struct Folded<'de> {
 /// take what they ask for.
 #[derive(Debug, Default)]
 pub struct Entries<'de> {
-    by_key: BTreeMap<Cow<'de, str>, &'de RawValue>,
+    each: Vec<(Cow<'de, str>, &'de RawValue)>,
     /// In how many others the object lies.
     depth: u8,
 }
@@ -83,7 +84,10 @@ impl<'de> Entries<'de> {
         }
         let upper = key.bytes().any(|byte| byte.is_ascii_uppercase());
         let key = if upper { Cow::Owned(key.to_ascii_lowercase()) } else { key };
-        self.by_key.insert(key, value);
+        match self.each.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, former)) => *former = value,
+            None => self.each.push((key, value)),
+        }
     }
 }
 
@@ -99,7 +103,7 @@ impl<'de> Deserializer<'de> for &Entries<'de> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let each = self.by_key.iter().map(|(key, value)| (key.as_ref(), Folded::inner(value, self.depth)));
+        let each = self.each.iter().map(|(key, value)| (key.as_ref(), Folded::inner(value, self.depth)));
         let mut each = MapDeserializer::new(each);
         let visited = visitor.visit_map(&mut each)?;
         each.end()?;
@@ -199,8 +203,11 @@ impl<'de> Visitor<'de> for Collect {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
         let mut entries = Entries::default();
+        let mut count = 0;
         while let Some(Key(key)) = map.next_key()? {
             entries.put(key, map.next_value()?);
+            count += 1;
+            few_keys(count)?;
         }
         Ok(entries)
     }
@@ -209,6 +216,14 @@ impl<'de> Visitor<'de> for Collect {
 impl<'de> Deserialize<'de> for Entries<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(Collect)
+    }
+}
+
+/// Refuses an object with more keys than a configuration in its right mind has.
+pub(super) fn few_keys<E: serde::de::Error>(count: usize) -> Result<(), E> {
+    match count {
+        ..=MAX_KEYS => Ok(()),
+        _ => Err(E::custom(format_args!("more than {MAX_KEYS} keys in one object"))),
     }
 }
 
@@ -289,6 +304,19 @@ mod tests {
             (r#"{"Ranges":null}"#, "missing field `ranges`"),
         ] {
             assert_eq!(decode::<Conf>(&raw(text)).unwrap_err().to_string(), told);
+        }
+    }
+
+    #[test]
+    fn an_object_has_so_many_keys_that_each_can_be_compared_with_all_others() {
+        let text = |count: usize, key: fn(usize) -> String| {
+            let each: Vec<String> = (0..count).map(|n| format!("{:?}:{n}", key(n))).collect();
+            format!("{{{}}}", each.join(","))
+        };
+        for key in [|n| n.to_string(), |_| "a".to_owned()] as [fn(usize) -> String; 2] {
+            assert!(decode::<Value>(&raw(&text(MAX_KEYS, key))).is_ok());
+            let told = decode::<Value>(&raw(&text(MAX_KEYS + 1, key))).unwrap_err().to_string();
+            assert!(told.starts_with("more than 1024 keys in one object"), "{told}");
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -181,10 +181,8 @@ impl<'de> Visitor<'de> for Collect {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key::<String>()? {
-            if entries.len() >= 4096 {
-                return Err(A::Error::custom("more than 4096 keys in one object"));
-            }
             entries.push((key, map.next_value::<Box<RawValue>>()?));
+            folded::few_keys(entries.len())?;
         }
         Ok(Object { entries })
     }
