@@ -35,8 +35,10 @@ impl<'a> Ask<'a> {
         let runtime: Option<String> =
             self.runtime("mac").map(|raw| object::decode(raw, "runtimeConfig.mac")).transpose()?;
         let argument = self.attachment.args.get("MAC").map(str::to_owned);
-        let asked = runtime.or(argument).or_else(|| configured.map(str::to_owned));
-        asked.filter(|text| !text.is_empty()).map(|text| text.parse()).transpose()
+        let each = [runtime, argument, configured.map(str::to_owned)];
+        // An empty one asks for nothing.
+        let asked = each.into_iter().flatten().find(|text| !text.is_empty());
+        asked.map(|text| text.parse()).transpose()
     }
 
     /// A value of `args.cni` in the configuration (CNI conventions, "Dynamic Plugin specific fields").

@@ -30,6 +30,8 @@ pub struct VirtualLink {
     pub layer3: Layer3,
     /// What it has for itself on the node.
     pub claims: Vec<Claim>,
+    /// What it was asked to have and cannot.
+    pub in_vain: Vec<String>,
 }
 
 /// The keys that [`Layer3`] reads; those in `ipam` are of its type.
@@ -197,6 +199,10 @@ impl VirtualLink {
 impl Wanted for VirtualLink {
     fn claims(&self) -> Outcome<Vec<Claim>> {
         Ok(self.claims.clone())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.in_vain.clone()
     }
 
     fn questions(&self) -> Vec<Question> {

@@ -98,3 +98,18 @@ fn a_plugin_that_has_no_check_fails_none_and_one_that_refuses_does() {
         stage.del();
     }
 }
+
+#[test]
+fn in_mode_passthru_the_result_tells_the_masters_address() {
+    let conf = json!([{"name": "n", "cniVersion": "1.0.0", "type": "macvlan", "master": "up0", "mode": "passthru",
+        "mac": "02:00:00:00:00:07"}]);
+    let stage = Stage::with(Scene::new(), &conf);
+
+    let result = stage.add();
+
+    assert_eq!(result["interfaces"][0]["mac"], stage.seen("link show dev eth0")[0]["address"]);
+    assert_eq!(result["interfaces"][0]["mac"], scene::seen("link show dev up0")[0]["address"]);
+    stage.call("CHECK").result();
+    stage.del();
+    stage.assert_empty();
+}

@@ -57,6 +57,7 @@ impl Kind for Vlan {
             mtu: virtual_link::mtu(keys.mtu)?,
             announce: false,
             layer3: Layer3::read(ask)?,
+            in_vain: Vec::new(),
         }))
     }
 }
