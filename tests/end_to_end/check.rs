@@ -100,6 +100,24 @@ fn a_plugin_that_has_no_check_fails_none_and_one_that_refuses_does() {
 }
 
 #[test]
+fn routes_that_a_later_plugin_moved_into_its_own_table_are_not_lost() {
+    let scene = Scene::new();
+    let mut first = scene.macvlan("data", 1);
+    first["ipam"]["routes"] = json!([{"dst": "0.0.0.0/0"}, {"dst": "10.99.0.0/16"}]);
+    let list = json!({"cniVersion": "1.0.0", "name": "data", "plugins": [first, {"type": "sbr"}]});
+    let stage = Stage::with(scene, &json!([list]));
+    stage.add();
+    assert_eq!(stage.seen("route show table 100").as_array().unwrap().len(), 3);
+
+    stage.call("CHECK").result();
+
+    stage.ip("route del 10.99.0.0/16 table 100");
+    let (_, message, _) = stage.call("CHECK").error();
+    assert!(message.contains("has lost route 10.99.0.0/16 via 10.77.1.1"), "{message}");
+    stage.del();
+}
+
+#[test]
 fn in_mode_passthru_the_result_tells_the_masters_address() {
     let conf = json!([{"name": "n", "cniVersion": "1.0.0", "type": "macvlan", "master": "up0", "mode": "passthru",
         "mac": "02:00:00:00:00:07"}]);

@@ -248,7 +248,12 @@ pub(super) fn holds(sockets: &Sockets, site: Site<'_>, step: &ConfigureStep) -> 
         let gateway = |ipv4: bool| {
             result.ips.iter().filter(|ip| ip.address.is_ipv4() == ipv4).find_map(|ip| ip.gateway)
         };
-        match result.routes.iter().find(|route| !is_there(route, gateway(route.dst.is_ipv4()), &routes)) {
+        // A later plugin of the chain may have moved routes into tables of its own, as "sbr" does.
+        let alone = site.attachment.network.plugins.len() == 1;
+        let main = alone.then_some(route::MAIN);
+        let is_lost =
+            |route: &&Route| !is_there(route, gateway(route.dst.is_ipv4()), route.table.or(main), &routes);
+        match result.routes.iter().find(is_lost) {
             Some(lost) => Err(drift(format!(
                 "interface {name:?} has lost route {}",
                 shown(lost, gateway(lost.dst.is_ipv4()))
@@ -258,11 +263,15 @@ pub(super) fn holds(sockets: &Sockets, site: Site<'_>, step: &ConfigureStep) -> 
     })
 }
 
-fn is_there(route: &Route, gateway: Option<IpAddr>, seen: &[route::Seen]) -> bool {
+/// Whether a route is there; without a table, in any.
+fn is_there(route: &Route, gateway: Option<IpAddr>, table: Option<u32>, seen: &[route::Seen]) -> bool {
     seen.iter().any(|s| {
         let network = (s.dst.network(), s.dst.prefix()) == (route.dst.network(), route.dst.prefix());
         let metric = route.priority.is_none_or(|p| p == s.priority);
-        network && metric && s.table == route.table.unwrap_or(254) && s.gw == route::next_hop(route, gateway)
+        network
+            && metric
+            && table.is_none_or(|table| table == s.table)
+            && s.gw == route::next_hop(route, gateway)
     })
 }
 

@@ -69,6 +69,9 @@ pub fn next_hop(route: &Route, gateway: Option<IpAddr>) -> Option<IpAddr> {
     route.gw.or_else(|| gateway.filter(|gw| universe && gw.is_ipv4() == route.dst.is_ipv4()))
 }
 
+/// The table of routes that name none (kernel `RT_TABLE_MAIN`).
+pub const MAIN: u32 = 254;
+
 /// What the kernel says of one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -87,7 +90,7 @@ pub struct Seen {
 impl Seen {
     /// Whether it is a default route of the main table.
     pub fn is_default(&self) -> bool {
-        self.dst.prefix() == 0 && self.table == u32::from(RouteHeader::RT_TABLE_MAIN)
+        self.dst.prefix() == 0 && self.table == MAIN
     }
 }
 
