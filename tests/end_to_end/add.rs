@@ -290,3 +290,40 @@ fn a_record_of_a_newer_layout_is_not_touched_by_an_add() {
     assert_eq!(fs::read_to_string(&path).unwrap(), newer);
     assert!(stage.pod.interfaces().contains(&"net1".to_owned()));
 }
+
+#[test]
+fn an_address_that_is_about_to_be_free_is_waited_for() {
+    let stage = Stage::with(
+        Scene::new(),
+        &json!([{"name": "n", "cniVersion": "1.0.0", "type": "macvlan", "mac": "02:00:00:00:00:07"}]),
+    );
+    scene::ip("link add dying0 link up0 address 02:00:00:00:00:07 type macvlan mode bridge");
+    scene::ip("link set dying0 up");
+    let netns = stage.pod.path().as_str();
+    let call = Call { verb: "ADD", container: "pod-1", ifname: "eth0", netns };
+    let command = stage.scene.command(env!("CARGO_BIN_EXE_manifold"), &call);
+    let adding = scene::start(command, stage.conf.to_string().as_bytes());
+    while stage.pod.interfaces() != ["eth0", "lo"] {
+        std::thread::yield_now();
+    }
+
+    scene::ip("link del dying0");
+
+    scene::finish(adding).result();
+    assert_eq!(stage.seen("link show up dev eth0")[0]["address"], "02:00:00:00:00:07");
+}
+
+#[test]
+fn an_address_that_stays_in_use_is_refused_and_leaves_nothing() {
+    let stage = Stage::with(
+        Scene::new(),
+        &json!([{"name": "n", "cniVersion": "1.0.0", "type": "macvlan", "mac": "02:00:00:00:00:07"}]),
+    );
+    scene::ip("link add other0 link up0 address 02:00:00:00:00:07 type macvlan mode bridge");
+    scene::ip("link set other0 up");
+
+    let (code, message, _) = stage.call("ADD").error();
+
+    assert_eq!(code, 101, "{message}");
+    stage.assert_empty();
+}

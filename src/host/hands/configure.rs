@@ -1,12 +1,14 @@
 //! Addresses, routes and the way up, in as few requests as the kernel allows.
 
 use std::net::IpAddr;
+use std::time::Duration;
 use std::{fs, mem};
 
 use ipnetwork::IpNetwork;
 use nix::libc;
 
 use super::link::{drift, netns};
+use super::pace::Pace;
 use crate::engine::ports::Site;
 use crate::host::netlink::addr::{self, Detection};
 use crate::host::netlink::link::Seen;
@@ -69,13 +71,30 @@ impl Configuring<'_> {
             true => None,
             false => Some(pod.netns.within(|| Socket::listening(addr::IPV6_CHANGES))??),
         };
-        let (requests, subjects) = self.requests(&seen);
-        for (answer, subject) in pod.socket.ask_all(requests)?.into_iter().zip(subjects) {
-            answer.map_err(|refusal| refused(refusal, &subject, name))?;
-        }
+        self.ask(&mut pod.socket, &seen)?;
         match &mut monitor {
             Some(monitor) => self.detect(monitor, pod, index),
             None => Ok(()),
+        }
+    }
+
+    /// Asks for everything. Where the link's Ethernet address is still that of a link in a namespace that has just gone,
+    /// whose links the kernel takes down a moment later, what is left of it is asked for again.
+    fn ask(&self, socket: &mut Socket, seen: &Seen) -> Outcome<()> {
+        let mut pace = Pace::of(DYING);
+        let mut done = 0;
+        loop {
+            let mut wanted = self.requests(seen);
+            let (requests, subjects): (Vec<_>, Vec<_>) = wanted.split_off(done).into_iter().unzip();
+            let answers = socket.ask_all(requests)?.into_iter().zip(subjects);
+            let mut refusals = answers.enumerate().filter_map(|(at, (answer, subject))| {
+                answer.err().map(|refusal| (done + at, refusal, subject))
+            });
+            let Some((at, refusal, subject)) = refusals.next() else { return Ok(()) };
+            if !is_taken(&refusal, &subject) || !pace.again() {
+                return Err(refused(refusal, &subject, self.site.attachment.owner.ifname.as_str()));
+            }
+            done = at;
         }
     }
 
@@ -91,7 +110,7 @@ impl Configuring<'_> {
 
     /// Everything at once: the kernel takes the requests in order. Addresses come before "up", which announces
     /// them; routes after, for their gateways must be reachable.
-    fn requests(&self, seen: &Seen) -> (Vec<Request>, Vec<Subject>) {
+    fn requests(&self, seen: &Seen) -> Vec<(Request, Subject)> {
         let index = seen.index;
         let owner = &self.site.attachment.owner;
         // That of a device's link also tells the name it came with.
@@ -109,7 +128,7 @@ impl Configuring<'_> {
             let gateway = self.gateway(route.dst.is_ipv4());
             all.push((route::add(index, route, gateway), Subject::Route(route.clone(), gateway)));
         }
-        all.into_iter().unzip()
+        all
     }
 
     /// The first gateway of a family.
@@ -159,6 +178,14 @@ impl Configuring<'_> {
             },
         }
     }
+}
+
+/// How long a link waits for its Ethernet address to be free.
+const DYING: Duration = Duration::from_secs(1);
+
+/// Whether a link cannot come up because another on the same master has its Ethernet address.
+fn is_taken(refusal: &Refusal, subject: &Subject) -> bool {
+    matches!((subject, refusal.errno), (Subject::Up, libc::EBUSY | libc::EADDRINUSE))
 }
 
 /// What a request was about.

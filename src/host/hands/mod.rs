@@ -5,6 +5,7 @@ mod default_route;
 mod lent;
 mod link;
 mod note;
+mod pace;
 mod port;
 mod vf;
 mod vpp;

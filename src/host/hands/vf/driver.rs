@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::libc;
 
-use super::pace::Pace;
+use super::super::pace::Pace;
 use crate::host::sysfs::{Netdevs, Sysfs};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, PciAddress};

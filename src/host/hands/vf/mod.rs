@@ -9,7 +9,6 @@ mod detach;
 mod downgrade;
 mod driver;
 mod lost;
-mod pace;
 mod restore;
 mod settings;
 mod whereabouts;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nix::libc;
 
+use super::super::pace::Pace;
 use super::VfHands;
-use super::pace::Pace;
 use crate::host::lock;
 use crate::host::netlink::device::{self, Change};
 use crate::host::netlink::socket::Refusal;

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::super::pace::Pace;
 use super::VfHands;
-use super::pace::Pace;
 use crate::engine::ports::Site;
 use crate::host::netlink::Socket;
 use crate::host::netlink::device::{self, Device};

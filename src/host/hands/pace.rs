@@ -1,4 +1,5 @@
-//! Waiting for what the kernel announces to nobody: a driver's answer, an interface that comes back.
+//! Waiting for what the kernel announces to nobody: a driver's answer, an interface that comes back, an address that gets
+//! free.
 
 use std::time::{Duration, Instant};
 
