@@ -294,3 +294,17 @@ fn a_configuration_of_several_lines_is_recorded_and_undone() {
     assert!(stage.scene.manifold(&[&["detach"][..], &target].concat()).status.success());
     stage.assert_empty();
 }
+
+#[test]
+fn del_finds_a_link_that_lost_its_group() {
+    let stage = Stage::with_everything();
+    stage.add();
+    for words in ["link set eth0 group default", "link set net1 group default", "link add other0 type veth"] {
+        stage.ip(words);
+    }
+
+    stage.del();
+
+    assert_eq!(stage.pod.interfaces(), ["lo", "other0", "veth0"]);
+    assert_eq!(stage.scene.kept(), Default::default());
+}

@@ -10,7 +10,7 @@ use crate::model::fault::{Fault, Outcome};
 use crate::model::result::Interface;
 use crate::model::{CniResult, FaultKind, NetnsPath};
 use crate::plan::facts::Place;
-use crate::plan::mark;
+use crate::plan::mark::{self, Aliased};
 use crate::plan::step::{LinkKind, LinkStep, Progress, Step};
 
 /// Makes the link in the pod's namespace, under its final name, with its mark.
@@ -76,7 +76,8 @@ fn delete(socket: &mut Socket, wanted: &[(Site<'_>, &LinkStep)]) -> Outcome<()> 
         return link::delete(socket, first.index);
     }
     let siblings = present.iter().filter(|seen| seen.group == group).count();
-    if siblings == doomed.len() && doomed.iter().all(|seen| seen.group == group) {
+    let alone = group != mark::UNMARKED && siblings == doomed.len();
+    if alone && doomed.iter().all(|seen| seen.group == group) {
         return link::delete_group(socket, group);
     }
     let marked = wanted.iter().map(|(_, step)| step.group).find(|group| *group != mark::UNMARKED);
@@ -87,14 +88,18 @@ fn delete(socket: &mut Socket, wanted: &[(Site<'_>, &LinkStep)]) -> Outcome<()> 
 }
 
 /// Whether a link is the one a step made: by its group, and by its name or, if the pod renamed it, its address, or what a
-/// VLAN is of: the kernel has it once. One that another plugin made has no group: its name and its kind must do.
+/// VLAN is of: the kernel has it once. Of one that lost its group, the alias tells whose it is. One that another plugin
+/// made has neither: its name and its kind must do.
 fn is_ours(seen: &Seen, site: Site<'_>, step: &LinkStep) -> bool {
     let named = seen.name == site.attachment.owner.ifname.as_str();
     if step.group == mark::UNMARKED {
         let alike = seen.kind.as_ref().is_some_and(|kind| kind.is_like(&step.kind));
         return named && alike && seen.group == mark::UNMARKED;
     }
-    let marked = seen.group == step.group || seen.group == mark::condemned(step.group);
+    let aliased = || mark::read_alias(&seen.alias, &site.attachment.owner) == Aliased::Ours(None);
+    let marked = seen.group == step.group
+        || seen.group == mark::condemned(step.group)
+        || seen.group == mark::UNMARKED && aliased();
     let vlan = || {
         matches!(step.kind, LinkKind::Vlan { .. })
             && same_kind(seen.kind.as_ref(), &step.kind)
