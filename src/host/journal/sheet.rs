@@ -195,10 +195,13 @@ impl Drop for Sheet {
     }
 }
 
+/// What is no file is not waited for, and a link leads nowhere.
+const NO_SURPRISE: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
 /// All that is in a file of records now; nothing if it is not there.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path) {
+    match OpenOptions::new().read(true).custom_flags(NO_SURPRISE).open(path) {
         Ok(file) => read_all(&file, &mut text)?,
         Err(cause) => absent_is_done(Err(cause))?,
     }
@@ -216,7 +219,7 @@ fn read_all(file: &File, text: &mut Vec<u8>) -> io::Result<()> {
 /// Opens a file of records and tells whether it is new; `None` if it has gone meanwhile.
 fn open(path: &Path) -> Outcome<Option<(File, bool)>> {
     let mut options = OpenOptions::new();
-    options.read(true).append(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options.read(true).append(true).mode(0o600).custom_flags(NO_SURPRISE);
     let made = match options.create_new(true).open(path) {
         Err(cause) if cause.kind() == ErrorKind::NotFound => {
             path.parent().map_or(Ok(()), make_dir)?;
@@ -228,7 +231,8 @@ fn open(path: &Path) -> Outcome<Option<(File, bool)>> {
         Ok(file) => Ok(Some((file, true))),
         Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {
             match options.create_new(false).open(path) {
-                Ok(file) => Ok(Some((file, false))),
+                Ok(file) if file.metadata().is_ok_and(|it| it.is_file()) => Ok(Some((file, false))),
+                Ok(_) => Err(failed("open the records", path, io::Error::other("it is no file"))),
                 Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
                 Err(cause) => Err(failed("open the records", path, cause)),
             }

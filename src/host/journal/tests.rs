@@ -291,3 +291,14 @@ fn a_claim_has_one_holder_who_can_be_named() {
     stage.journal.release(&claim, &ours).unwrap();
     assert_eq!(stage.journal.holder(&claim).unwrap(), None);
 }
+
+#[test]
+fn nobody_waits_for_what_is_no_file() {
+    let stage = Stage::new();
+    fs::create_dir(stage.root.path().join("records")).unwrap();
+    nix::unistd::mkfifo(&stage.file(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+
+    let fault = stage.journal.lock(&stage.pod, Patience::Try).err().unwrap();
+
+    assert_eq!(fault.kind(), FaultKind::Io, "{fault}");
+}
