@@ -5,6 +5,7 @@ mod file;
 mod sinks;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use tracing::field::Empty;
@@ -123,6 +124,11 @@ pub(super) fn done(command: &str, refusal: Option<&ErrorReply>, took: Duration) 
         (None, "STATUS") => tracing::debug!(ms, "done"),
         (None, _) => tracing::info!(ms, "done"),
     }
+}
+
+/// Tells that a call was served and the runtime was not told.
+pub(super) fn unanswered(cause: &io::Error) {
+    tracing::error!("cannot write the answer to standard output: {cause}");
 }
 
 /// Tells what was left behind.

@@ -69,6 +69,9 @@ fn print(reply: &[u8], code: ExitCode) -> ExitCode {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(reply).and_then(|()| stdout.flush()) {
         Ok(()) => code,
-        Err(_) => ExitCode::FAILURE,
+        Err(cause) => {
+            log::unanswered(&cause);
+            ExitCode::FAILURE
+        }
     }
 }

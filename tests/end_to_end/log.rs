@@ -321,3 +321,19 @@ fn a_message_of_several_lines_is_one_line_in_the_log() {
     assert_eq!(lines(&text).len(), 1, "{text}");
     assert!(text.contains(r"first\nERROR second"), "{text}");
 }
+
+#[test]
+fn an_answer_that_cannot_be_written_is_told_on_standard_error() {
+    let (stage, _) = logged("error");
+    let netns = stage.pod.path().as_str();
+    let call = Call { verb: "ADD", container: "pod-1", ifname: "eth0", netns };
+    let mut command = stage.scene.command(env!("CARGO_BIN_EXE_manifold"), &call);
+    command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
+
+    let done = scene::feed(command, stage.conf.to_string().as_bytes());
+
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(!done.status.success(), "{said}");
+    assert!(said.contains("cannot write the answer to standard output: No space left on device"), "{said}");
+    stage.del();
+}
