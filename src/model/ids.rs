@@ -72,7 +72,7 @@ checked_text!(
     check_network_name
 );
 checked_text!(
-    /// The name of an interface: 1 to 15 bytes, not `.` or `..`, without `/`, `:`, `%`, white space or control characters, and
+    /// The name of an interface: 1 to 15 bytes, not `.` or `..`, without `/`, `:`, `%`, white space, control characters or what is no UTF-8, and
     /// neither `all` nor `default`, which are directories of `/proc/sys/net/ipv4/conf`.
     IfName,
     check_ifname
@@ -132,6 +132,9 @@ fn check_ifname(text: &str) -> Result<(), Fault> {
         "is a directory's name"
     } else if text.chars().any(|c| matches!(c, '/' | ':') || c.is_whitespace() || c.is_control()) {
         "has \"/\", \":\", white space or a control character in it"
+    } else if text.contains(char::REPLACEMENT_CHARACTER) {
+        // Doors put it for bytes that are no text.
+        "is no UTF-8"
     } else if text.contains('%') {
         "has \"%\" in it, for which the kernel puts a number"
     } else if matches!(text, "all" | "default") {
@@ -162,10 +165,15 @@ checked_text!(
 );
 
 fn check_netns(text: &str) -> Result<(), Fault> {
-    if text.starts_with('/') && text.len() < 4096 && !text.contains('\0') {
+    // Doors put the replacement character for bytes that are no text.
+    let wrong = if text.contains(char::REPLACEMENT_CHARACTER) {
+        "is no UTF-8"
+    } else if text.starts_with('/') && text.len() < 4096 && !text.contains('\0') {
         return Ok(());
-    }
-    Err(Fault::new(FaultKind::Environment, format!("network namespace {text:?} is not an absolute path"))
+    } else {
+        "is not an absolute path"
+    };
+    Err(Fault::new(FaultKind::Environment, format!("network namespace {text:?} {wrong}"))
         .remedy("give a path such as \"/run/netns/pod1\""))
 }
 
@@ -195,12 +203,19 @@ mod tests {
         }
         for bad in ["", ".", "..", "a/b", "a:b", "a b", "a\u{a0}b", "a\tb", "a\u{7}b", "sixteen-bytes-xx"]
             .into_iter()
-            .chain(["a%d", "%", "all", "default"])
+            .chain(["a%d", "%", "all", "default", "a\u{fffd}b"])
         {
             let fault = bad.parse::<IfName>().unwrap_err();
             assert_eq!(fault.kind(), FaultKind::Environment, "{bad}");
             assert!(fault.advice().is_some());
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_name_no_namespace() {
+        assert!("/run/netns/pod\u{e4}".parse::<NetnsPath>().is_ok());
+        let fault = "/run/netns/pod\u{fffd}".parse::<NetnsPath>().unwrap_err();
+        assert!(fault.to_string().ends_with(" is no UTF-8"), "{fault}");
     }
 
     #[test]
