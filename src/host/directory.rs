@@ -139,8 +139,8 @@ impl Networks for Directory {
         let same_space = |d: &Definition| {
             namespace.is_none() || d.namespace.is_none() || d.namespace.as_deref() == namespace
         };
-        let mut matching: Vec<Definition> =
-            definitions.into_iter().filter(|d| d.name == name && same_space(d)).collect();
+        let (mut matching, others): (Vec<_>, Vec<_>) =
+            definitions.into_iter().filter(|d| d.name == name).partition(same_space);
         if matching.len() > 1 {
             return Err(Fault::new(
                 FaultKind::Config,
@@ -149,9 +149,12 @@ impl Networks for Directory {
             .remedy("write the namespace too, as in \"namespace/name\", or rename one"));
         }
         let Some(found) = matching.pop() else {
+            // Where there is one of that name, its namespace is what is wrong.
+            let space = namespace.filter(|_| !others.is_empty());
+            let asked = space.map_or_else(|| name.to_owned(), |space| format!("{space}/{name}"));
             return Err(Fault::new(
                 FaultKind::Absent,
-                format!("no network named {name:?} in {:?}", self.path),
+                format!("no network named {asked:?} in {:?}", self.path),
             )
             .remedy(if faults.is_empty() {
                 "correct the name, or put the network's definition there"
@@ -260,9 +263,12 @@ pub fn plugins_beside(path: &Path, name: &str) -> Outcome<Vec<PluginConf>> {
     let mut files: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.extension().is_some_and(|e| e == "conf") && file.is_file());
     files.sort_unstable();
-    let each =
-        files.iter().map(|file| Object::parse(text(file)?.as_bytes(), &format!("{file:?}"))?.try_into());
-    each.collect()
+    let read = |file: &PathBuf| {
+        let plugin: Outcome<PluginConf> =
+            Object::parse(text(file)?.as_bytes(), &format!("{file:?}"))?.try_into();
+        plugin.map_err(|fault| fault.while_doing(format!("file {file:?}")))
+    };
+    files.iter().map(read).collect()
 }
 
 fn text(path: &Path) -> Outcome<String> {
@@ -310,7 +316,11 @@ mod tests {
             let named = networks.network(namespace, name).unwrap();
             assert_eq!((named.label.as_str(), named.network.name.as_str()), (label, name));
         }
-        assert_eq!(networks.network(Some("blue"), "a").unwrap_err().kind(), FaultKind::Absent);
+        let fault = networks.network(Some("blue"), "a").unwrap_err();
+        assert_eq!(fault.kind(), FaultKind::Absent);
+        assert!(fault.to_string().starts_with("no network named \"blue/a\" in "), "{fault}");
+        let fault = networks.network(Some("blue"), "none").unwrap_err();
+        assert!(fault.to_string().starts_with("no network named \"none\" in "), "{fault}");
     }
 
     #[test]
@@ -343,6 +353,10 @@ mod tests {
         let (_dir, networks) = directory(&[&[("net.conflist", list)], &beside[..]].concat());
 
         assert_eq!(networks.network(None, "mv").unwrap().network.to_string(), "mv (macvlan, sbr, tuning)");
+
+        let (_dir, networks) = directory(&[("net.conflist", list), ("mv/10-a.conf", r#"{"mtu":1}"#)]);
+        let reply = networks.network(None, "mv").unwrap_err().to_reply();
+        assert!(reply.details.contains("mv/10-a.conf\": a plugin configuration has no"), "{reply:?}");
     }
 
     #[test]

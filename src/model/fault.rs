@@ -140,7 +140,9 @@ impl Fault {
     /// Lets clean-up failures travel with their cause, never instead of it.
     #[must_use]
     pub fn along_with(mut self, others: impl IntoIterator<Item = Fault>) -> Self {
-        self.also.extend(others);
+        let told = self.to_string();
+        // The same may have been tried twice.
+        self.also.extend(others.into_iter().filter(|other| other.to_string() != told));
         self
     }
 
@@ -278,6 +280,14 @@ mod tests {
         assert!(reply.msg.starts_with("network name \"<üü") && reply.msg.contains("ü>\" is not valid: <ü"));
         assert!(reply.msg.contains(" bytes left out) ") && reply.msg.len() < 2 * MAX_PART);
         assert!(reply.details.ends_with("; and 4968 more"));
+    }
+
+    #[test]
+    fn what_failed_twice_is_told_once() {
+        let read = || Fault::new(FaultKind::Io, "cannot read \"/x\"").remedy("make it readable");
+        let reply = read().along_with([read(), Fault::new(FaultKind::Io, "other")]).to_reply();
+
+        assert_eq!(reply.details, "make it readable; also: other");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod status;
 pub mod thick;
 pub mod version;
 pub mod vhost_user;
+mod wording;
 
 pub use attachment::{Attachment, Called, Owner, Role, Routing};
 pub use call::{Call, Request};

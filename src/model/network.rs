@@ -198,7 +198,7 @@ struct Flag(bool);
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(untagged, expecting = "it is neither true nor false")]
         enum Either {
             Bool(bool),
             Text(String),

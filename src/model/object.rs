@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::fault::{Fault, FaultKind, Outcome};
 use super::folded::{self, Entries};
+use super::wording;
 
 /// Longest configuration read, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -146,7 +147,9 @@ pub fn decode<T: DeserializeOwned>(value: &RawValue, what: &str) -> Outcome<T> {
 
 /// A value that cannot be decoded; `what` names it.
 pub fn undecodable(what: &str, cause: serde_json::Error) -> Fault {
-    Fault::new(FaultKind::Decode, format!("cannot read {what}")).because(cause).remedy("correct the JSON")
+    Fault::new(FaultKind::Decode, format!("cannot read {what}"))
+        .because(wording::plain(&cause.to_string()))
+        .remedy("correct the JSON")
 }
 
 impl PartialEq for Object {
@@ -244,7 +247,7 @@ mod tests {
         }
         let told = |text: &str| object(text).decode::<Conf>("the test").unwrap_err().to_string();
 
-        let wrong = "cannot read \"vlanId\" of the test: invalid type: string \"5\", expected i64";
+        let wrong = "cannot read \"vlanId\" of the test: invalid type: string \"5\", expected a whole number";
         assert_eq!(told(r#"{"type":"vlan","mtu":1,"vlanId":"5"}"#), wrong);
         assert_eq!(told(r#"{"mtu":1}"#), "cannot read the test: missing field `vlanid`");
     }

@@ -76,7 +76,9 @@ fn a_flag_is_a_boolean_or_its_name() {
         assert_eq!((it.disable_check, it.disable_gc, it.only_inlined), (want, want, want), "{flag}");
     }
     for flag in ["1", r#""yes""#, r#""""#, "[]"] {
-        assert_eq!(refusal(&text(flag)).kind(), FaultKind::Decode, "{flag}");
+        let refusal = refusal(&text(flag));
+        assert_eq!(refusal.kind(), FaultKind::Decode, "{flag}");
+        assert!(refusal.to_string().ends_with(" neither true nor false"), "{refusal}");
     }
 }
 

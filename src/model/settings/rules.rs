@@ -74,14 +74,14 @@ struct RuleKeys {
 
 /// A text, or a number that stands for one.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it is neither a text nor a number")]
 enum Word {
     Text(String),
     Number(u32),
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it is neither a number nor a range such as \"100-199\"")]
 enum VlanKeys {
     Id(i64),
     Range(String),

@@ -94,7 +94,7 @@ struct Keys {
 
 /// A text, or a number that stands for one.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it is neither a text nor a number")]
 enum Text {
     Text(String),
     Number(u32),
