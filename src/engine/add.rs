@@ -81,7 +81,7 @@ fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Ou
     let container = first.owner.container.clone();
     let records = node.journal.lock(&container, Patience::Wait)?;
     let desk = Desk { node, records: records.as_ref() };
-    let first_free = clear_the_way(desk, &attachments, netns)?;
+    let first_free = clear_the_way(desk, &attachments, &boot, netns)?;
     if sandbox == Sandbox::Attached && first_free == 0 {
         return Err(Fault::new(
             FaultKind::TryLater,
@@ -150,7 +150,7 @@ pub(super) fn pod_netns(node: &Node<'_>, attachment: &Attachment) -> Outcome<Net
 
 /// Undoes what earlier calls for this sandbox left unfinished, or made in a namespace that is gone, and what may stand
 /// behind a record of the same interface that is none. Answers with the first place in order that is free.
-fn clear_the_way(desk: Desk<'_>, attachments: &[Attachment], netns: NetnsId) -> Outcome<u32> {
+fn clear_the_way(desk: Desk<'_>, attachments: &[Attachment], boot: &str, netns: NetnsId) -> Outcome<u32> {
     let is_wanted = |owner: &Owner| attachments.iter().any(|wanted| wanted.owner == *owner);
     let mut stale = Vec::new();
     let mut damage = Vec::new();
@@ -164,9 +164,7 @@ fn clear_the_way(desk: Desk<'_>, attachments: &[Attachment], netns: NetnsId) -> 
                     return Err(broken.into_fault());
                 }
             }
-            Entry::Whole(record)
-                if record.phase == Phase::Attached && record.netns.is_some_and(|id| id.may_be(&netns)) =>
-            {
+            Entry::Whole(record) if record.phase == Phase::Attached && record.is_of(boot, &netns) => {
                 if is_wanted(&record.attachment.owner) {
                     return Err(ifname_taken(&record.attachment.owner.ifname));
                 }

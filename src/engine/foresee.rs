@@ -52,12 +52,13 @@ pub fn foresee(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<For
 fn cleared(node: &Node<'_>, attachments: &[Attachment], netns: NetnsId) -> Outcome<Vec<Record>> {
     let mut cleared = Vec::new();
     let Some(first) = attachments.first() else { return Ok(cleared) };
+    let boot = node.probe.boot_id()?;
     for entry in node.journal.entries(&first.owner.container)? {
         match entry {
             Entry::Whole(record) => {
                 let Attachment { owner, .. } = &record.attachment;
                 let is_wanted = attachments.iter().any(|wanted| wanted.owner == *owner);
-                if !is_wanted || record.netns.is_none_or(|id| !id.may_be(&netns)) {
+                if !is_wanted || !record.is_of(&boot, &netns) {
                     continue;
                 }
                 if record.phase == Phase::Attached {

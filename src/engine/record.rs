@@ -103,6 +103,11 @@ impl Record {
         self.device_info = mark.device_info.map(Cow::into_owned).or(self.device_info.take());
     }
 
+    /// Whether it was made in this namespace. Numbers of namespaces are of one boot.
+    pub fn is_of(&self, boot: &str, netns: &NetnsId) -> bool {
+        self.boot == boot && self.netns.is_some_and(|id| id.may_be(netns))
+    }
+
     /// What the application is told, if the interface is a socket.
     pub fn note(&self) -> Option<&NoteStep> {
         self.steps.iter().find_map(|step| if let Step::Note(note) = step { Some(note) } else { None })

@@ -189,10 +189,12 @@ impl SimNode {
         (state.fuse, state.dead) = (Fuse::None, false);
     }
 
-    /// Boots the node again: namespaces and what was in them are gone; files stay.
+    /// Boots the node again: namespaces and what was in them are gone, and new ones are numbered from the start; files
+    /// stay.
     pub fn reboot(&self) {
         let mut state = self.state.borrow_mut();
         state.boot += 1;
+        state.next_netns = 0;
         state.netns.clear();
         state.world.links.clear();
         state.world.vfs = vf::pristine();
