@@ -71,13 +71,15 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<Vec<Fault>> {
     let mut faults = undo(node, on_file.as_ref(), &entries);
     faults.extend(damage.iter().filter_map(|broken| on_file.set_aside(broken.ifname.as_ref()).err()));
     if !faults.is_empty() {
-        count_failures(on_file.as_ref(), &records)?;
+        faults.extend(count_failures(on_file.as_ref(), &records).err());
     }
     faults.extend(unread);
-    if records.iter().any(|record| given_up(node, record))
-        && give_up(node, on_file.as_ref(), &detach.scope, &records)?
-    {
-        return Ok(faults);
+    if records.iter().any(|record| given_up(node, record)) {
+        match give_up(node, on_file.as_ref(), &detach.scope, &records) {
+            Ok(true) => return Ok(faults),
+            Ok(false) => {}
+            Err(fault) => faults.push(fault),
+        }
     }
     Fault::gather(faults).map_or(Ok(Vec::new()), Err)
 }

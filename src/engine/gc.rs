@@ -131,10 +131,26 @@ fn sweep_one(
     }
     let entries: Vec<_> = records.iter().map(undo::Entry::Journalled).collect();
     let stuck = undo(node, on_file.as_ref(), &entries);
-    // What is still on record is not undone.
-    let left = if stuck.is_empty() { 0 } else { on_file.entries()?.len() };
-    faults.extend(stuck);
-    Ok((records.len().saturating_sub(left), faults))
+    let mut undone = records.len();
+    if !stuck.is_empty() {
+        faults.extend(stuck);
+        match on_file.entries() {
+            Ok(left) => undone = records.iter().filter(|record| !is_left(record, &left)).count(),
+            Err(fault) => {
+                undone = 0;
+                faults.push(fault);
+            }
+        }
+    }
+    Ok((undone, faults))
+}
+
+/// Whether a record is still there.
+fn is_left(record: &Record, entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| match entry {
+        Entry::Whole(left) => left.attachment.owner == record.attachment.owner,
+        Entry::Broken(_) => false,
+    })
 }
 
 /// Whether a record's sandbox is valid. A runtime says so of one network of its own; what was made for another, or nobody

@@ -67,7 +67,8 @@ pub(super) fn undo(node: &Node<'_>, records: &dyn Records, entries: &[Entry<'_>]
 }
 
 /// Finds the netns, and notes that the undoing has begun, so that a crash in the middle is finished by whoever comes next.
-/// Where nobody can tell whether the netns is there, nothing is touched: a link in it would be taken for gone.
+/// Where the netns cannot be looked at, nothing is touched: a link in it would be taken for gone. One that cannot be seen
+/// from here counts as gone: of those, only what somebody wants undone gets this far (DEL, or GC with a runtime's list).
 fn prepare<'e>(
     node: &Node<'_>,
     records: &dyn Records,
