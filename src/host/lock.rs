@@ -14,7 +14,8 @@ use std::time::Duration;
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 
-/// Longest wait for a lock. Shorter than any runtime's limit for a call, longer than any holder works.
+/// Longest wait for a lock. Shorter than any runtime's limit for a call, longer than any holder works that runs no slow
+/// plugin.
 pub const LIMIT: Duration = Duration::from_secs(30);
 /// Most threads that wait at a time.
 const MAX_WAITING: usize = 256;

@@ -21,6 +21,7 @@ mod certified;
 mod common;
 mod doctor;
 mod hard_ends;
+mod kept;
 #[path = "../common/kubelet/mod.rs"]
 mod kubelet;
 mod live;

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::delegate;
 use super::desk::{Desk, Sort};
+use super::tidy::once;
 use crate::front::context::{Context, Lap};
 use crate::front::log::{self, Caller};
 use crate::front::serve;
@@ -117,7 +118,12 @@ fn cni(desk: &Desk, question: &Question, context: &Context) -> Outcome<Vec<u8>> 
     if let Some(config) = request.config() {
         log::network(config.name.as_str());
     }
-    let is_add = matches!(request, Request::Add(..));
+    let is_add = if let Request::Add(sandbox, _) = &request {
+        once::settle(desk, &sandbox.owner)?;
+        true
+    } else {
+        false
+    };
     let reply = serve::serve(request, context)?;
     match version.filter(|_| is_add) {
         None => Ok(Vec::new()),

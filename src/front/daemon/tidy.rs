@@ -2,11 +2,10 @@
 //! the start, and then again and again.
 
 mod cache;
+pub(super) mod once;
 pub(super) mod spool;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -14,8 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::time::{Instant as Then, sleep_until};
 
 use self::cache::Leftovers;
-use self::spool::{Content, Kept};
-use super::call;
+use self::spool::Kept;
 use super::desk::{Desk, Ended, Sort};
 use crate::engine::gc;
 use crate::engine::scope::Scope;
@@ -111,30 +109,11 @@ fn empty_the_spool(desk: &Desk, seen: &mut Seen) -> Option<Kept> {
     None
 }
 
-/// Does a DEL that was kept. What is none is set aside by a name that is not read again.
+/// Does a DEL that was kept. The log has it if that fails; then it stays for the next round.
 fn try_again(desk: &Desk, path: &Path, foreign: &mut BTreeSet<PathBuf>) {
-    match spool::read(path) {
-        Ok(Content::Del(del)) => match call::again(desk, &del.env, del.config) {
-            Ok(()) => {
-                desk.metrics.spooled_done.inc();
-                if let Err(cause) = fs::remove_file(path) {
-                    tracing::warn!("cannot remove {path:?}, whose DEL is done: {cause}");
-                }
-            }
-            // The log has it; it stays for the next round.
-            Err(_) => {
-                desk.metrics.spooled_failed.inc();
-            }
-        },
-        Ok(Content::Foreign(format)) => {
-            if foreign.insert(path.to_owned()) {
-                tracing::warn!("the DEL in {path:?} is of format {format}, which this version does not know");
-            }
-        }
-        Err(cause) if cause.kind() == ErrorKind::NotFound => {}
-        Err(cause) => {
-            tracing::warn!("{path:?} is no DEL that was kept: {cause}");
-            fs::rename(path, path.with_extension("unreadable")).unwrap_or_default();
-        }
+    if let Ok(Some(format)) = once::finish(desk, path, Duration::ZERO)
+        && foreign.insert(path.to_owned())
+    {
+        tracing::warn!("the DEL in {path:?} is of format {format}, which this version does not know");
     }
 }

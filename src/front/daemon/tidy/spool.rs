@@ -53,14 +53,14 @@ pub(super) fn clear_drafts(state: &Path, before: SystemTime) {
 /// What a file holds.
 ///
 /// # Errors
-/// It is gone, cannot be read, or is no DEL.
-pub(super) fn read(path: &Path) -> io::Result<Content> {
+/// It cannot be read, or is no DEL.
+pub(super) fn read(file: &File) -> io::Result<Content> {
     #[derive(Deserialize)]
     struct Layout {
         format: u32,
     }
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_REQUEST as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(MAX_REQUEST as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_REQUEST {
         return Err(io::Error::other(format!("it is longer than {MAX_REQUEST} bytes")));
     }
@@ -70,8 +70,17 @@ pub(super) fn read(path: &Path) -> io::Result<Content> {
     }
 }
 
+/// The file of this name.
+pub(super) fn path(state: &Path, name: &str) -> PathBuf {
+    folder(state).join(name)
+}
+
+fn folder(state: &Path) -> PathBuf {
+    state.join("spool")
+}
+
 fn entries(state: &Path) -> impl Iterator<Item = (String, DirEntry)> {
-    let all = fs::read_dir(state.join("spool")).into_iter().flatten().filter_map(Result::ok);
+    let all = fs::read_dir(folder(state)).into_iter().flatten().filter_map(Result::ok);
     all.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry))
 }
 
@@ -133,11 +142,11 @@ mod tests {
             ("half.json", r#"{"format":1,"since":1,"#),
             ("none.json", "{}"),
         ]);
-        let read = |name: &str| read(&state.path().join("spool").join(name));
+        let read = |name: &str| read(&File::open(state.path().join("spool").join(name)).unwrap());
 
         assert!(matches!(read("ours.json").unwrap(), Content::Del(del) if del.since == 1));
         assert!(matches!(read("later.json").unwrap(), Content::Foreign(2)));
-        for name in ["half.json", "none.json", "gone.json"] {
+        for name in ["half.json", "none.json"] {
             read(name).unwrap_err();
         }
     }
