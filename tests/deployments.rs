@@ -125,7 +125,7 @@ fn the_ports_of_the_manifest_are_the_one_that_metrics_are_served_at() {
     let port = &config["metricsPort"];
     assert!(port.is_u64());
     assert_eq!(&container["ports"][0]["containerPort"], port);
-    for probe in ["readinessProbe", "livenessProbe"] {
+    for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
         assert_eq!(&container[probe]["httpGet"]["port"], port);
     }
 }
