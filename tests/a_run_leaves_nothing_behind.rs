@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use manifold::host::exec::Plugins;
 use manifold::model::Network;
+use manifold::plan::chain::processes;
 
 /// How many entries a directory of `/proc` has.
 fn count(dir: &str) -> usize {
@@ -33,6 +34,7 @@ fn however_it_ends() {
     };
     let network = br#"{"cniVersion":"1.1.0","name":"it","plugins":[{"type":"probe"}]}"#;
     let network = Network::parse(network, None).unwrap();
+    let probe = processes(&network).remove(0);
     let (threads, fds) = (count("/proc/self/task"), count("/proc/self/fd"));
 
     for (script, seconds, succeeds) in [
@@ -51,7 +53,7 @@ fn however_it_ends() {
         }
         script.iter().for_each(|_| fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap());
         for _ in 0..3 {
-            let ended = plugins(Duration::from_secs(seconds)).status(&network, &network.plugins[0]);
+            let ended = plugins(Duration::from_secs(seconds)).status(&network, &probe);
             assert_eq!(ended.is_ok(), succeeds, "{script:?}: {ended:?}");
         }
     }

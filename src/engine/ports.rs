@@ -10,11 +10,11 @@ use crate::model::device::{ClaimedDevice, PodDevices, PublishedDevice};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{Annotations, Definition, Event, Pod, PodName};
 use crate::model::sockets::PodVolume;
-use crate::model::{Attachment, CniResult, ContainerId, IfName, NetnsPath, Network, Owner, PluginConf};
+use crate::model::{Attachment, CniResult, ContainerId, IfName, NetnsPath, Network, Owner};
 use crate::plan::claim::Claim;
 use crate::plan::facts::{Answer, Question};
 use crate::plan::resolve::Named;
-use crate::plan::step::{Progress, Step};
+use crate::plan::step::{ExecStep, Progress, Step};
 
 /// Which network namespace a path stood for: the device and inode number of its file on nsfs, and its cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,13 +116,13 @@ pub trait Hands {
     ///
     /// # Errors
     /// The plugin's own answer, or that it could not be run.
-    fn status(&self, network: &Network, plugin: &PluginConf) -> Outcome<()>;
+    fn status(&self, network: &Network, plugin: &ExecStep) -> Outcome<()>;
 
     /// Tells a plugin which attachments are valid (GC).
     ///
     /// # Errors
     /// The plugin's own answer, or that it could not be run.
-    fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()>;
+    fn gc(&self, network: &Network, plugin: &ExecStep, valid: &[Owner]) -> Outcome<()>;
 
     /// Gives back what a store of addresses holds for containers that are not to be kept.
     ///

@@ -21,8 +21,8 @@ pub fn status(node: &Node<'_>, attachments: Vec<Attachment>, container: &Contain
         let network = &attachment.network;
         let read = survey::read(&attachment)?;
         read.plan_without_pod(node, &attachment).map_err(unavailable)?;
-        for plugin in chain::run_as_processes(network) {
-            node.hands.status(network, plugin).map_err(unavailable)?;
+        for plugin in chain::processes(network) {
+            node.hands.status(network, &plugin).map_err(unavailable)?;
         }
     }
     Ok(())

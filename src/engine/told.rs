@@ -7,8 +7,9 @@ use super::ports::Entry;
 use super::record::{Phase, Record};
 use crate::model::call::ValidList;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{Attachment, ContainerId, Network, NetworkName, Owner, PluginConf};
+use crate::model::{Attachment, ContainerId, Network, NetworkName, Owner};
 use crate::plan::chain;
+use crate::plan::step::ExecStep;
 
 /// Whom a GC is about beside what is on record.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,7 +30,7 @@ pub(super) fn tell(
     busy: &[ContainerId],
     Audience { networks, inherited }: &Audience<'_>,
 ) -> Vec<Fault> {
-    if networks.iter().all(|network| plugins(network).next().is_none()) {
+    if networks.iter().all(|network| plugins(network).is_empty()) {
         return Vec::new();
     }
     let recorded = match recorded(node, valid, busy) {
@@ -48,15 +49,16 @@ pub(super) fn tell(
             owners.extend(valid.attachments().filter(unrecorded).cloned());
         }
         let owners: Vec<Owner> = owners.into_iter().collect();
-        faults.extend(plugins(network).filter_map(|plugin| node.hands.gc(network, plugin, &owners).err()));
+        let told = plugins(network).into_iter();
+        faults.extend(told.filter_map(|plugin| node.hands.gc(network, &plugin, &owners).err()));
     }
     faults
 }
 
 /// The plugins of a network that are told.
-fn plugins(network: &Network) -> impl Iterator<Item = &PluginConf> {
+fn plugins(network: &Network) -> Vec<ExecStep> {
     let told = network.version.has_gc_and_status() && !network.disable_gc;
-    chain::run_as_processes(network).filter(move |_| told)
+    if told { chain::processes(network) } else { Vec::new() }
 }
 
 /// What is on record and stays: of valid sandboxes and busy ones, however far it is, and what was kept that the runtime

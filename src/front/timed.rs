@@ -7,9 +7,9 @@ use std::time::Instant;
 use super::context::{Lap, Stopwatch};
 use crate::engine::ports::{Hands, NetnsState, Probe, Site, Undo};
 use crate::model::fault::Outcome;
-use crate::model::{ContainerId, NetnsPath, Network, Owner, PluginConf};
+use crate::model::{ContainerId, NetnsPath, Network, Owner};
 use crate::plan::facts::{Answer, Question};
-use crate::plan::step::{LinkKind, Progress, Step};
+use crate::plan::step::{ExecStep, LinkKind, Progress, Step};
 
 /// What is timed, and where that is noted.
 pub(super) struct Timed<T> {
@@ -69,12 +69,12 @@ impl<T: Hands> Hands for Timed<T> {
         self.time("check", || kind(step), |hands| hands.holds(site, step))
     }
 
-    fn status(&self, network: &Network, plugin: &PluginConf) -> Outcome<()> {
-        self.time("status", || format!("plugin {}", plugin.kind()), |hands| hands.status(network, plugin))
+    fn status(&self, network: &Network, plugin: &ExecStep) -> Outcome<()> {
+        self.time("status", || format!("plugin {}", plugin.program), |hands| hands.status(network, plugin))
     }
 
-    fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
-        self.time("gc", || format!("plugin {}", plugin.kind()), |hands| hands.gc(network, plugin, valid))
+    fn gc(&self, network: &Network, plugin: &ExecStep, valid: &[Owner]) -> Outcome<()> {
+        self.time("gc", || format!("plugin {}", plugin.program), |hands| hands.gc(network, plugin, valid))
     }
 
     fn collect(&self, store: &Path, keep: &dyn Fn(&ContainerId) -> bool) -> Outcome<()> {

@@ -25,7 +25,7 @@ use crate::engine::ports::Site;
 use crate::model::dialect;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::network::Inject;
-use crate::model::{CniResult, CniVersion, Network, Object, Owner, PluginConf, PluginType};
+use crate::model::{CniResult, CniVersion, Network, Object, Owner, PluginType};
 use crate::plan::step::ExecStep;
 
 /// The variables that carry a call's parameters (specification 1.1.0, section 2, "Parameters").
@@ -191,7 +191,7 @@ impl Plugins {
     ///
     /// # Errors
     /// The plugin's own, or that it could not be run.
-    pub fn status(&self, network: &Network, plugin: &PluginConf) -> Outcome<()> {
+    pub fn status(&self, network: &Network, plugin: &ExecStep) -> Outcome<()> {
         if !network.version.has_gc_and_status() {
             return Ok(());
         }
@@ -203,7 +203,7 @@ impl Plugins {
     ///
     /// # Errors
     /// The plugin's own, or that it could not be run.
-    pub fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
+    pub fn gc(&self, network: &Network, plugin: &ExecStep, valid: &[Owner]) -> Outcome<()> {
         if !network.version.has_gc_and_status() {
             return Ok(());
         }
@@ -292,10 +292,10 @@ impl<'a> Call<'a> {
     }
 
     /// A call for no attachment in particular.
-    fn anywhere(network: &Network, plugin: &'a PluginConf, verb: Verb) -> Outcome<Self> {
+    fn anywhere(network: &Network, plugin: &'a ExecStep, verb: Verb) -> Outcome<Self> {
         let inject = Inject { capabilities: &Object::default(), prev_result: None };
-        let request = plugin.request(network, inject)?;
-        Ok(Self { verb, program: plugin.kind(), site: None, version: network.version, request })
+        let request = plugin.conf.request(network, inject)?;
+        Ok(Self { verb, program: &plugin.program, site: None, version: network.version, request })
     }
 
     /// The question which versions the plugin of a call speaks.

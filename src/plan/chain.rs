@@ -91,6 +91,16 @@ pub fn run_as_processes(network: &Network) -> impl Iterator<Item = &PluginConf> 
     network.plugins.iter().filter(|conf| !kinds::is_native(conf))
 }
 
+/// All that is run for a network: those plugins, and those that give addresses to the ones that are made in process, who
+/// pass on to them what they are asked (CNI specification 1.1.0, "GC", "STATUS").
+pub fn processes(network: &Network) -> Vec<ExecStep> {
+    let process = |conf: &PluginConf| match kinds::is_native(conf) {
+        true => Some(conf).filter(|conf| reads_ipam(conf)).and_then(ipam::process),
+        false => Some(ExecStep { program: conf.kind().clone(), conf: conf.clone(), yields: Yields::Result }),
+    };
+    network.plugins.iter().filter_map(process).collect()
+}
+
 /// What an attachment has for itself whatever its plugins are: the device that the kubelet gave it.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use super::{Fuse, Moment, SimLink, SimNode, State};
 use crate::engine::ports::{Hands, Site, Undo, ifname_taken};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::result::{Interface, IpConfig, Route};
-use crate::model::{CniResult, ContainerId, FaultKind, Network, Owner, PluginConf};
+use crate::model::{CniResult, ContainerId, FaultKind, Network, Owner};
 use crate::plan::ipam::range::{self, Candidate};
 use crate::plan::mark;
 use crate::plan::step::{
@@ -45,11 +45,11 @@ impl Hands for SimNode {
         self.state.borrow().holds(site, step)
     }
 
-    fn status(&self, _network: &Network, _plugin: &PluginConf) -> Outcome<()> {
+    fn status(&self, _network: &Network, _plugin: &ExecStep) -> Outcome<()> {
         Ok(())
     }
 
-    fn gc(&self, _network: &Network, _plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
+    fn gc(&self, _network: &Network, _plugin: &ExecStep, valid: &[Owner]) -> Outcome<()> {
         self.operate(|state| {
             state.world.plugins.retain(|(owner, _)| valid.iter().any(|v| v.container == owner.container));
             Ok(())

@@ -260,3 +260,41 @@ fn a_single_plugins_gc_gives_back_addresses_of_its_own_network() {
 
     assert_eq!(stage.scene.kept().into_keys().collect::<Vec<_>>(), ["ipam/blue/10.77.8.9"]);
 }
+
+/// A stage whose macvlan links have their addresses from a plugin that is run.
+fn addressed_by_a_plugin() -> Stage {
+    let network = json!({"cniVersion": "1.1.0", "name": "data", "type": "macvlan", "master": "up0",
+        "ipam": {"type": spy::SPY, "pool": "p"}});
+    spy::stage(&json!([network]))
+}
+
+#[test]
+fn a_plugin_that_gives_addresses_is_asked_for_its_status_too() {
+    let stage = addressed_by_a_plugin();
+    stage.call_without_pod("STATUS").result();
+    assert_eq!(stage.heard_json("STATUS", "")["ipam"]["pool"], "p");
+
+    stage.plugin(spy::SPY, "#!/bin/sh\necho '{\"code\":51,\"msg\":\"the pool is closed\"}'; exit 1\n");
+    let (code, message, _) = stage.call_without_pod("STATUS").error();
+    assert_eq!(code, 51);
+    assert!(message.ends_with("failed on STATUS: the pool is closed"), "{message}");
+}
+
+#[test]
+fn a_plugin_that_gives_addresses_is_told_what_is_valid() {
+    let mut stage = addressed_by_a_plugin();
+    let valid = json!([{"containerID": "pod-7", "ifname": "eth0"}]);
+    stage.conf["cni.dev/valid-attachments"] = valid.clone();
+    stage.call_without_pod("GC").result();
+    assert_eq!(stage.heard_json("GC", "")["cni.dev/valid-attachments"], valid);
+
+    let mut alone = stage.conf["delegates"][0].clone();
+    for key in ["stateDir", "binDir"] {
+        alone[key] = stage.conf[key].clone();
+    }
+    alone["cni.dev/valid-attachments"] = json!([]);
+    stage.conf = alone;
+    stage.call_without_pod("GC").result();
+    let heard = stage.heard_json("GC", "");
+    assert_eq!((&heard["cni.dev/valid-attachments"], &heard["name"]), (&json!([]), &json!("data")));
+}

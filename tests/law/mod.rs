@@ -15,9 +15,9 @@ use manifold::model::attachment::{Called, Routing};
 use manifold::model::call::ValidList;
 use manifold::model::fault::{Fault, Outcome};
 use manifold::model::vhost_user::PortVlans;
-use manifold::model::{Attachment, ContainerId, Device, FaultKind, IfName, Network, Owner, PluginConf, Role};
+use manifold::model::{Attachment, ContainerId, Device, FaultKind, IfName, Network, Owner, Role};
 use manifold::plan::claim::Claim;
-use manifold::plan::step::{Progress, Step, UndoRank};
+use manifold::plan::step::{ExecStep, Progress, Step, UndoRank};
 use manifold::sim::{Fuse, Moment, SimLink, SimNode, World};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -86,11 +86,11 @@ impl Hands for Broken<'_> {
         if self.mutant == Mutant::BlindCheck { Ok(()) } else { self.sim.holds(site, step) }
     }
 
-    fn status(&self, network: &Network, plugin: &PluginConf) -> Outcome<()> {
+    fn status(&self, network: &Network, plugin: &ExecStep) -> Outcome<()> {
         self.sim.status(network, plugin)
     }
 
-    fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
+    fn gc(&self, network: &Network, plugin: &ExecStep, valid: &[Owner]) -> Outcome<()> {
         Hands::gc(self.sim, network, plugin, valid)
     }
 

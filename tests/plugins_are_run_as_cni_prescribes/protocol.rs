@@ -150,8 +150,8 @@ fn a_verb_the_version_does_not_know_succeeds_without_a_run() {
     let (old, _) = probe_of("1.0.0");
 
     plugins.check(nowhere(&older), &step).unwrap();
-    plugins.status(&old.network, &step.conf).unwrap();
-    plugins.gc(&old.network, &step.conf, &[]).unwrap();
+    plugins.status(&old.network, &step).unwrap();
+    plugins.gc(&old.network, &step, &[]).unwrap();
     assert!(!scripts.path().join("ran").exists());
 
     plugins.check(nowhere(&old), &step).unwrap_err();
@@ -163,7 +163,7 @@ fn gc_lists_the_valid_attachments_under_both_keys() {
     let scripts = Scripts::with_probe(NOTES);
     let (it, step) = probe();
 
-    scripts.plugins(LIMIT).gc(&it.network, &step.conf, std::slice::from_ref(&it.owner)).unwrap();
+    scripts.plugins(LIMIT).gc(&it.network, &step, std::slice::from_ref(&it.owner)).unwrap();
 
     let list = r#"[{"containerID":"c1","ifname":"net1"}]"#;
     assert_eq!(
@@ -186,7 +186,7 @@ fn status_asks_with_empty_parameters_and_passes_the_answer_on() {
     ));
     let (it, step) = probe();
 
-    let fault = scripts.plugins(LIMIT).status(&it.network, &step.conf).unwrap_err();
+    let fault = scripts.plugins(LIMIT).status(&it.network, &step).unwrap_err();
 
     assert_eq!((fault.kind(), fault.advice()), (FaultKind::Delegate(50), Some("wait")));
     assert_eq!(scripts.read("stdin"), r#"{"type":"probe","cniVersion":"1.1.0","name":"it"}"#);
@@ -223,13 +223,13 @@ fn a_plugin_that_does_not_speak_the_version_is_told_from_one_that_refuses() {
     ] {
         let scripts = refusing(code, spoken);
 
-        let fault = scripts.plugins(LIMIT).status(&it.network, &step.conf).unwrap_err();
+        let fault = scripts.plugins(LIMIT).status(&it.network, &step).unwrap_err();
 
         let kind = if unspoken { FaultKind::Version } else { FaultKind::Delegate(code) };
         assert_eq!(fault.kind(), kind, "{code} {spoken}");
         let told = fault.to_string().ends_with(": it does not speak CNI 1.1.0, but 0.4.0, 1.0.0: no");
         assert_eq!((told, fault.advice().is_some()), (unspoken, unspoken), "{fault}");
-        let heard = scripts.plugins(LIMIT).gc(&it.network, &step.conf, &[]);
+        let heard = scripts.plugins(LIMIT).gc(&it.network, &step, &[]);
         assert_eq!(heard.is_ok(), unspoken, "it has nothing to collect: {heard:?}");
     }
 }

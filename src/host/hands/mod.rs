@@ -26,8 +26,8 @@ use super::vf_registry::VfRegistry;
 use super::vpp::OpenVpps;
 use crate::engine::ports::{Hands, Site, Undo};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{ContainerId, FaultKind, Network, Owner, PluginConf};
-use crate::plan::step::{Progress, Step, UndoRank, Yields};
+use crate::model::{ContainerId, FaultKind, Network, Owner};
+use crate::plan::step::{ExecStep, Progress, Step, UndoRank, Yields};
 
 /// Changes this node.
 pub struct HostHands {
@@ -186,11 +186,11 @@ impl Hands for HostHands {
         }
     }
 
-    fn status(&self, network: &Network, plugin: &PluginConf) -> Outcome<()> {
+    fn status(&self, network: &Network, plugin: &ExecStep) -> Outcome<()> {
         self.plugins.status(network, plugin)
     }
 
-    fn gc(&self, network: &Network, plugin: &PluginConf, valid: &[Owner]) -> Outcome<()> {
+    fn gc(&self, network: &Network, plugin: &ExecStep, valid: &[Owner]) -> Outcome<()> {
         self.plugins.gc(network, plugin, valid)
     }
 

@@ -86,6 +86,14 @@ pub fn store(conf: &PluginConf, network: &NetworkName) -> Option<PathBuf> {
     kept.then(|| host_local::store(raw, network).ok()).flatten()
 }
 
+/// The plugin that gives the addresses of a plugin's `ipam` object, if it is one to run.
+pub fn process(conf: &PluginConf) -> Option<ExecStep> {
+    let head = head(conf.object().find("ipam")?);
+    let kept = matches!(head.kind.as_str(), "host-local" | "static") && head.native.unwrap_or(true);
+    let program = Some(head.kind).filter(|_| !kept)?.parse().ok()?;
+    Some(ExecStep { program, conf: conf.clone(), yields: Yields::Lease })
+}
+
 fn decode<'de, T: Deserialize<'de>>(ipam: &Entries<'de>) -> Outcome<T> {
     ipam.decode().map_err(undecodable)
 }
