@@ -148,7 +148,7 @@ impl VfRegistry {
             .map_err(|cause| unusable(&path, cause))
     }
 
-    /// Strikes a VF out, unless another namespace has it that is there. The caller has the lock.
+    /// Strikes a VF out, whoever has it. The caller has the lock.
     ///
     /// # Errors
     /// It still stands.

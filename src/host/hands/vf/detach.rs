@@ -15,7 +15,7 @@ use crate::host::netns::Netns;
 use crate::host::sysfs::Netdevs;
 use crate::host::vf_registry::Holder;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{FaultKind, MacAddr, Owner};
+use crate::model::{FaultKind, MacAddr, Owner, PciAddress};
 use crate::plan::mark::{Aliased, read_alias};
 use crate::plan::vf::{Driven, KernelVf, VfPort, VfTake};
 
@@ -46,9 +46,7 @@ impl VfHands {
     /// Takes the VF back, wherever it is, if it is still the one that was given. What is as it was is left alone.
     pub(super) fn detach(&self, site: Site<'_>, take: &VfTake, proof: Proof) -> Outcome<()> {
         let _lock = self.registry.lock(take.vf)?;
-        if let Holder::Netns(path) = self.registry.holder(take.vf)?
-            && Some(&path) != site.attachment.netns.as_ref()
-        {
+        if self.is_anothers(site, take.vf)? {
             return Ok(());
         }
         if !self.sysfs.exists(take.vf) {
@@ -66,6 +64,14 @@ impl VfHands {
             }
         }
         self.registry.strike(take.vf)
+    }
+
+    /// Whether another network namespace, which is there, has the VF by the account.
+    pub(super) fn is_anothers(&self, site: Site<'_>, vf: PciAddress) -> Outcome<bool> {
+        Ok(match self.registry.holder(vf)? {
+            Holder::Netns(path) => Some(&path) != site.attachment.netns.as_ref(),
+            Holder::Nobody => false,
+        })
     }
 
     fn take_back(&self, site: Site<'_>, take: &VfTake, (kernel, proof): (&KernelVf, Proof)) -> Outcome<()> {

@@ -30,21 +30,29 @@ impl VfHands {
     /// Brings home what carries the owner's alias: from the pod, or under a pod's name on the host.
     fn detach_by_alias(&self, site: Site<'_>) -> Outcome<()> {
         let owner = &site.attachment.owner;
-        let found = match site.netns {
+        match site.netns {
             Some(path) => self.sockets.pod(path, |pod| {
-                let Some(link) = self.carrier(device::all(&mut pod.socket)?, owner)? else { return Ok(None) };
-                bring_home_by_alias(&mut pod.socket, &link, owner).map(|()| Some(link.bus_name))
-            })?,
+                let Some(link) = self.carrier(device::all(&mut pod.socket)?, owner)? else { return Ok(()) };
+                self.give_up(site, &link, || bring_home_by_alias(&mut pod.socket, &link, owner))
+            }),
             None => {
                 let carrier = self.carrier(self.sockets.host(device::all)?, owner)?;
                 let Some(link) = carrier else { return Ok(()) };
-                self.sockets.host(|host| rename_by_alias(host, &link, owner)).map(|()| Some(link.bus_name))?
+                self.give_up(site, &link, || self.sockets.host(|host| rename_by_alias(host, &link, owner)))
             }
-        };
-        match found.and_then(|name| name.parse::<PciAddress>().ok()) {
-            Some(vf) => self.registry.strike(vf),
-            None => Ok(()),
         }
+    }
+
+    /// Has the VF of a link come home, and strikes it out; nobody takes it meanwhile, and what another has by now is left
+    /// to it.
+    fn give_up(&self, site: Site<'_>, link: &Device, home: impl FnOnce() -> Outcome<()>) -> Outcome<()> {
+        let Ok(vf) = link.bus_name.parse::<PciAddress>() else { return home() };
+        let _lock = self.registry.lock(vf)?;
+        if self.is_anothers(site, vf)? {
+            return Ok(());
+        }
+        home()?;
+        self.registry.strike(vf)
     }
 
     /// The link of a device among these that carries the owner's alias.
