@@ -10,6 +10,7 @@ use nix::libc;
 use crate::model::device::DeviceId;
 use crate::model::device_info::{Device, DeviceInfo, MAX_BYTES, Pci};
 use crate::model::fault::{Fault, FaultKind, Outcome};
+use crate::plan::mark;
 use crate::plan::step::DeviceInfoStep;
 
 /// Where the kernel tells of PCI functions.
@@ -131,17 +132,15 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
         return Err(ErrorKind::InvalidInput.into());
     };
     DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
-    let mut young = std::ffi::OsString::from(".");
-    young.push(name);
     // A dot more may be one too many for a name.
-    let young = folder.join(if young.len() > 255 { "..manifold".into() } else { young });
+    let young = folder.join(format!(".{}", mark::digest(&name.to_string_lossy())));
     match fs::remove_file(&young) {
         Err(cause) if cause.kind() != ErrorKind::NotFound => return Err(cause),
         Ok(()) | Err(_) => {}
     }
     let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o444).open(&young)?;
-    file.write_all(text)?;
-    fs::rename(&young, path)
+    let placed = file.write_all(text).and_then(|()| fs::rename(&young, path));
+    placed.inspect_err(|_| fs::remove_file(&young).unwrap_or_default())
 }
 
 fn failed(verb: &str, path: &Path, cause: io::Error) -> Fault {
@@ -170,6 +169,21 @@ mod tests {
         let path = step.source.as_ref().unwrap();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        // What cannot be replaced by a file.
+        let path = dir.path().join("n".repeat(255));
+        fs::create_dir(&path).unwrap();
+
+        write(&path, b"{}").unwrap_err();
+
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        fs::remove_dir(&path).unwrap();
+        write(&path, b"{}").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"{}");
     }
 
     #[test]
