@@ -24,7 +24,7 @@ pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outc
         // What cannot be told must not be: before 0.3.0 a result has no place for an interface without an address.
         let scope = Scope::StandaloneInterface(sandbox.owner.ifname.clone());
         let detach = del::Detach::recorded(&sandbox.owner.container, scope);
-        fault.along_with(del::del(&machine.node(), &detach).err())
+        fault.along_with(del::del(&machine.node(), &detach).map(super::log::left_behind).err())
     })
 }
 
