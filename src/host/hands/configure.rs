@@ -144,8 +144,8 @@ impl Configuring<'_> {
             match fs::read_to_string(&path) {
                 Ok(text) if text.trim() == "0" => {}
                 Ok(_) => set(&path, "0")?,
-                // A kernel without IPv6 has no such file, and will refuse the address with a better reason.
-                Err(_) => {}
+                // A kernel without IPv6 has no such file, nor those below, and will refuse the address with a better reason.
+                Err(_) => return Ok(()),
             }
         }
         let conf = format!("/proc/sys/net/ipv6/conf/{name}");
