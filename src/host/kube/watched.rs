@@ -15,9 +15,9 @@ const OF_PODS: [&str; 4] = [NETWORKS, NETWORK_STATUS, DEFAULT_NETWORK, CONFIG_SO
 const OF_DEFINITIONS: [&str; 1] = [RESOURCE_NAME];
 /// Most objects of one sort that are kept; what is not kept is asked for when it is needed.
 const MOST: usize = 1 << 14;
-/// Most bytes of texts that are kept of one object, and of all of one sort. Who may make network definitions is not to
-/// decide how much memory every node needs.
-const MOST_BYTES: (usize, usize) = (64 << 10, 8 << 20);
+/// Most bytes of texts that are kept of all objects of one sort. Who may make network definitions is not to decide how
+/// much memory every node needs.
+const MOST_BYTES: usize = 8 << 20;
 
 /// What is listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,16 +72,25 @@ impl<T> Default for Store<T> {
 
 /// How much memory an object takes, more or less.
 trait Weight {
+    /// Most bytes of texts that are kept of one object.
+    const MOST_OF_ONE: usize;
+
     fn bytes(&self) -> usize;
 }
 
 impl Weight for Pod {
+    /// The API server lets all annotations of an object be no longer: of a pod that is not kept, nobody hears that it is to
+    /// change.
+    const MOST_OF_ONE: usize = 256 << 10;
+
     fn bytes(&self) -> usize {
         self.annotations.values().map(String::len).sum()
     }
 }
 
 impl Weight for Definition {
+    const MOST_OF_ONE: usize = 64 << 10;
+
     fn bytes(&self) -> usize {
         self.config.len() + self.annotations.values().map(String::len).sum::<usize>()
     }
@@ -189,8 +198,8 @@ impl<T: Weight> Objects<T> {
     /// Keeps an object, if there is room for it.
     fn put(&mut self, key: (String, String), object: T) {
         self.remove(&key);
-        let (bytes, (one, all)) = (object.bytes(), MOST_BYTES);
-        if self.all.len() < MOST && bytes <= one && self.bytes + bytes <= all {
+        let bytes = object.bytes();
+        if self.all.len() < MOST && bytes <= T::MOST_OF_ONE && self.bytes + bytes <= MOST_BYTES {
             self.bytes += bytes;
             self.all.insert(key, object);
         }
@@ -249,6 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_pod_with_many_interfaces_selects_is_news_too() {
+        let watched = Watched::default();
+        let changed = |networks: &str| {
+            let mut pod = pod("p", "u", networks);
+            pod.annotations.insert(NETWORK_STATUS.to_owned(), "x".repeat(200 << 10));
+            watched.take_pod(pod, Turn::Changed)
+        };
+
+        assert_eq!(changed("a"), None);
+        assert_eq!(changed("a,b"), Some(named(Some("u"))));
+    }
+
+    #[test]
     fn only_what_a_pod_selects_is_news_of_it() {
         let watched = Watched::default();
         watched.take_pod(pod("p", "u", "a"), Turn::Changed);
@@ -303,12 +325,12 @@ mod tests {
         };
 
         watched.take_definition(definition(0, 100), Turn::Changed);
-        watched.take_definition(definition(0, MOST_BYTES.0 + 1), Turn::Changed);
+        watched.take_definition(definition(0, Definition::MOST_OF_ONE + 1), Turn::Changed);
         assert_eq!(watched.definition("ns", "n0"), None, "not the new one, and not the old one in its place");
-        (0..200).for_each(|n| watched.take_definition(definition(n, MOST_BYTES.0), Turn::Changed));
-        assert_eq!(watched.count().1, MOST_BYTES.1 / MOST_BYTES.0);
+        (0..200).for_each(|n| watched.take_definition(definition(n, Definition::MOST_OF_ONE), Turn::Changed));
+        assert_eq!(watched.count().1, MOST_BYTES / Definition::MOST_OF_ONE);
         (0..200).for_each(|n| watched.take_definition(definition(n, 0), Turn::Gone));
-        watched.take_definition(definition(300, MOST_BYTES.0), Turn::Changed);
+        watched.take_definition(definition(300, Definition::MOST_OF_ONE), Turn::Changed);
         assert_eq!(watched.count().1, 1, "there is room again");
     }
 }
