@@ -64,7 +64,7 @@ pub fn stores(network: &Network) -> Vec<PathBuf> {
 
 /// Steps that undo what may be left of an attachment whose configuration can never be right.
 pub fn remains(attachment: &Attachment) -> Vec<Step> {
-    let each = attachment.network.plugins.iter().flat_map(|conf| kinds::of(conf).remains());
+    let each = attachment.network.plugins.iter().flat_map(|conf| kinds::of(conf).remains(attachment));
     each.chain(cache(attachment)).collect()
 }
 

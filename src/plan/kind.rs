@@ -83,7 +83,7 @@ pub trait Kind: Sync {
     fn read(&self, ask: Ask<'_>) -> Outcome<Box<dyn Wanted>>;
 
     /// As [`Wanted::traces`], where the configuration cannot be read any more: what can be told without it.
-    fn remains(&self) -> Vec<Step> {
+    fn remains(&self, _attachment: &Attachment) -> Vec<Step> {
         Vec::new()
     }
 }

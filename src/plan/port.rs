@@ -66,13 +66,6 @@ pub struct OvsDatabase {
     pub patience: u32,
 }
 
-impl Default for OvsDatabase {
-    /// Where it usually is.
-    fn default() -> Self {
-        Self::of(&Switches::default())
-    }
-}
-
 impl OvsDatabase {
     /// That of these switches.
     pub fn of(switches: &Switches) -> Self {

@@ -11,11 +11,11 @@ use super::facts::{Facts, Question};
 use super::kind::{Ask, Wanted};
 use super::mark;
 use super::note;
-use super::port::{Endpoint, Note, NoteStep, PortStep, SocketHome, SocketStep};
+use super::port::{Endpoint, Note, NoteStep, OvsDatabase, PortStep, SocketHome, SocketStep};
 use super::socket_place::{Place, PlaceAsked};
 use super::step::{Bearer, LinkKind, LinkStep, Step};
 use super::virtual_link::Layer3;
-use super::vpp::VppStep;
+use super::vpp::{VppApi, VppStep};
 use crate::model::device_info::{Device, Memif, MemifMode, MemifRole, VhostUser, VhostUserMode};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::Request;
@@ -63,6 +63,15 @@ pub struct Asked {
     pub dummy: bool,
     /// What was written and has no effect, for the log.
     pub warnings: Vec<String>,
+}
+
+/// Steps that undo what may be left at the node's switches of an attachment whose configuration cannot be read.
+pub fn remains(attachment: &Attachment) -> Vec<Step> {
+    let switches = attachment.sockets.as_deref().map(|ground| ground.switches.clone()).unwrap_or_default();
+    vec![
+        Step::Port(PortStep::Lost(OvsDatabase::of(&switches))),
+        Step::Vpp(VppStep::Lost(VppApi::of(&switches))),
+    ]
 }
 
 /// Where an interface's socket is.

@@ -29,13 +29,6 @@ pub struct VppApi {
     pub patience: u32,
 }
 
-impl Default for VppApi {
-    /// Where it usually is.
-    fn default() -> Self {
-        Self::of(&Switches::default())
-    }
-}
-
 impl VppApi {
     /// That of these switches.
     pub fn of(switches: &Switches) -> Self {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{FaultKind, MacAddr, Owner, PciAddress, object};
+use crate::model::{Attachment, FaultKind, MacAddr, Owner, PciAddress, object};
 use crate::plan::claim::Claim;
 use crate::plan::facts::{Facts, Question};
 use crate::plan::keys::{self, Known};
@@ -117,7 +117,7 @@ impl Kind for Sriov {
         }))
     }
 
-    fn remains(&self) -> Vec<Step> {
+    fn remains(&self, _attachment: &Attachment) -> Vec<Step> {
         vec![Step::Vf(VfStep::Lost)]
     }
 }

@@ -8,16 +8,14 @@ use crate::model::device_info::MemifMode;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::settings::plain;
 use crate::model::vhost_user::{Engine, InterfaceType, PodEnd, PortVlans, SocketFile, vlan_id};
-use crate::model::{FaultKind, Owner, PluginConf};
+use crate::model::{Attachment, FaultKind, Owner, PluginConf};
 use crate::plan::keys::{self, Known};
 use crate::plan::kind::{Ask, Kind, Wanted};
 use crate::plan::mark;
-use crate::plan::port::{OvsDatabase, PortStep};
 use crate::plan::socket_place::PlaceAsked;
 use crate::plan::step::Step;
-use crate::plan::vhost_user::{Asked, SocketInterface};
+use crate::plan::vhost_user::{self, Asked, SocketInterface};
 use crate::plan::virtual_link;
-use crate::plan::vpp::{VppApi, VppStep};
 
 /// The plugin type `userspace`.
 pub(super) struct Userspace;
@@ -135,8 +133,8 @@ impl Kind for Userspace {
         Ok(Box::new(SocketInterface::read(ask, asked)?))
     }
 
-    fn remains(&self) -> Vec<Step> {
-        vec![Step::Port(PortStep::Lost(OvsDatabase::default())), Step::Vpp(VppStep::Lost(VppApi::default()))]
+    fn remains(&self, attachment: &Attachment) -> Vec<Step> {
+        vhost_user::remains(attachment)
     }
 }
 

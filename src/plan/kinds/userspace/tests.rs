@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::{Attachment, Network};
 use crate::plan::keys::tests::assert_read;
+use crate::plan::vpp::VppStep;
 
 fn read(host: Value, container: Value) -> Outcome<Box<dyn Wanted>> {
     let conf = json!({"name": "userspace", "type": "userspace", "sharedDir": "/srv/v", "kubeconfig": "/etc/k",

@@ -1,13 +1,15 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::settings::Switches;
 use crate::model::sockets::{Volume, VolumeSource};
 use crate::model::vhost_user::BridgeName;
-use crate::model::{Attachment, Network, Owner, SocketGround};
+use crate::model::{Network, Owner, SocketGround};
 use crate::plan::facts::{Answer, Facts, Question};
 use crate::plan::keys::tests::assert_read;
-use crate::plan::port::{Port, SwitchEnd, SwitchFacts};
+use crate::plan::port::{OvsDatabase, Port, PortStep, SwitchEnd, SwitchFacts};
 use crate::plan::step::{Bearer, ConfigureStep};
+use crate::plan::vpp::{VppApi, VppStep};
 
 fn attachment(keys: Value) -> Attachment {
     let mut conf = json!({"cniVersion": "1.1.0", "name": "fast", "type": "vhost-user", "bridge": "br0"});
@@ -38,7 +40,7 @@ fn steps_of(attachment: &Attachment, seen: SwitchFacts) -> Outcome<Vec<Step>> {
     let wanted = VhostUser.read(Ask { conf: &attachment.network.plugins[0], attachment })?;
     let mut facts = Facts::default();
     let bridge: BridgeName = "br0".parse().unwrap();
-    facts.note(Question::Switch(OvsDatabase::default(), bridge), Answer::Switch(seen));
+    facts.note(Question::Switch(OvsDatabase::of(&Switches::default()), bridge), Answer::Switch(seen));
     facts.note(Question::Group("hugetlbfs".into()), Answer::Group(990));
     wanted.steps(&facts)
 }
@@ -141,8 +143,19 @@ fn without_a_record_the_port_is_looked_for_by_its_mark() {
 
     assert_eq!(names(&traces), ["lease", "port", "socket", "note"]);
     assert!(matches!(&traces[1], Step::Port(PortStep::Lost(_))));
-    let remains = VhostUser.remains();
-    assert!(matches!(remains[..], [Step::Port(PortStep::Lost(_)), Step::Vpp(VppStep::Lost(_))]));
+}
+
+#[test]
+fn without_a_configuration_the_port_is_looked_for_at_the_switches_of_the_node() {
+    let switches =
+        Switches { ovsdb: "/run/other.sock".into(), vpp: "/run/v.sock".into(), ..Switches::default() };
+    let ground = SocketGround { switches: switches.clone(), ..SocketGround::default() };
+    let attachment = Attachment { sockets: Some(Box::new(ground)), ..attachment(json!({"mtu": "?"})) };
+
+    let remains = VhostUser.remains(&attachment);
+
+    let port = Step::Port(PortStep::Lost(OvsDatabase::of(&switches)));
+    assert_eq!(remains, [port, Step::Vpp(VppStep::Lost(VppApi::of(&switches)))]);
 }
 
 mod vpp;

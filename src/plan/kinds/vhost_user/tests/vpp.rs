@@ -18,7 +18,7 @@ fn asked(keys: Value) -> Attachment {
 fn plan(attachment: &Attachment, seen: VppFacts) -> Outcome<Vec<Step>> {
     let wanted = VhostUser.read(Ask { conf: &attachment.network.plugins[0], attachment })?;
     let mut facts = Facts::default();
-    facts.note(Question::Vpp(VppApi::default(), 7), Answer::Vpp(seen));
+    facts.note(Question::Vpp(VppApi::of(&Switches::default()), 7), Answer::Vpp(seen));
     wanted.steps(&facts)
 }
 
