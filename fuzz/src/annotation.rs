@@ -22,7 +22,8 @@ fn selected(selections: &[Selection]) {
     for selection in selections {
         assert!(is_subdomain(&selection.name), "{:?}", selection.name);
         assert!(selection.namespace.as_deref().is_none_or(is_label), "{:?}", selection.namespace);
-        assert!(selection.device_id().is_none_or(|id| !id.contains('/') && id != ".."));
+        let id = selection.device_id().map(|id| id.as_str());
+        assert!(id.is_none_or(|id| !id.contains('/') && id != ".."));
         assert!(selection.interface.as_ref().is_none_or(|name| stand::is_one_component(name.as_str())));
         let given = selection.capabilities().unwrap();
         assert_eq!(Object::parse(&given.to_bytes(), "it").unwrap(), given);

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::aside::Aside;
+use super::device::DeviceId;
 use super::fault::{Fault, FaultKind, Outcome};
 use super::ids::IfName;
 use super::network::RawValueEq;
@@ -74,7 +75,7 @@ pub struct Selection {
     #[serde(skip_serializing_if = "Option::is_none")]
     bandwidth: Option<RawValueEq>,
     #[serde(rename = "deviceID", skip_serializing_if = "Option::is_none")]
-    device_id: Option<String>,
+    device_id: Option<DeviceId>,
     /// Values for `args.cni` of the network's plugins; empty if none.
     #[serde(rename = "cni-args", skip_serializing_if = "Object::is_empty")]
     pub cni_args: Object,
@@ -102,8 +103,8 @@ impl Selection {
     }
 
     /// The device asked for.
-    pub fn device_id(&self) -> Option<&str> {
-        self.device_id.as_deref()
+    pub fn device_id(&self) -> Option<&DeviceId> {
+        self.device_id.as_ref()
     }
 
     /// What is asked for, under the names of the capabilities (CNI conventions, "Dynamic Plugin specific fields").
@@ -118,7 +119,7 @@ impl Selection {
         };
         text("mac", &self.mac)?;
         text("infinibandGUID", &self.infiniband_guid)?;
-        text("deviceID", &self.device_id)?;
+        self.device_id.as_ref().map_or(Ok(()), |id| given.put("deviceID", id))?;
         if !self.ips.is_empty() {
             given.put("ips", &self.ips)?;
         }

@@ -33,7 +33,7 @@ fn unheard(capability: &str, selection: &Selection, made: &Attachment) -> Option
     let declared = || !is_default && plugins.iter().any(|plugin| plugin.wants(capability));
     let undeclared = match capability {
         "deviceID" => {
-            let given = made.device.as_ref().map(|device| device.id.as_str());
+            let given = made.device.as_ref().map(|device| &device.id);
             let other = given != selection.device_id();
             return other.then(|| "the network has a device of its own".to_owned());
         }

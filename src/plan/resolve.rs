@@ -96,7 +96,7 @@ pub struct First {
 pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
     let mut attachments = Vec::new();
     if let Some(first) = wish.default {
-        let given = device(&first.named, first.selection.as_ref())?;
+        let given = device(&first.named, first.selection.as_ref());
         let made = attachment(sandbox, first.named, first.ifname, Role::Default);
         let mut made = Attachment { capabilities: first.capabilities, ..made };
         if let Some(selection) = &first.selection {
@@ -113,7 +113,7 @@ pub fn resolve(sandbox: &Sandbox, wish: Wish) -> Outcome<Vec<Attachment>> {
     let mut add = |selection: Option<Selection>, named: Named| -> Outcome<()> {
         let requested = selection.as_ref().and_then(|s| s.interface.clone());
         let ifname = requested.map_or_else(|| numbered(number), Ok)?;
-        let given = device(&named, selection.as_ref())?;
+        let given = device(&named, selection.as_ref());
         let mut made = attachment(sandbox, named, ifname, Role::Additional);
         made.capabilities = wish.shared.clone();
         number += 1;
@@ -181,12 +181,9 @@ fn asked(mut made: Attachment, selection: &Selection) -> Outcome<Attachment> {
 }
 
 /// The device of an attachment: the one the kubelet gave, else the one the pod names itself.
-fn device(named: &Named, selection: Option<&Selection>) -> Outcome<Option<Device>> {
-    if named.device.is_some() {
-        return Ok(named.device.clone());
-    }
-    let asked = selection.and_then(Selection::device_id).map(str::parse).transpose()?;
-    Ok(asked.map(|id| Device { id, resource: None }))
+fn device(named: &Named, selection: Option<&Selection>) -> Option<Device> {
+    let asked = || selection.and_then(Selection::device_id).cloned();
+    named.device.clone().or_else(|| asked().map(|id| Device { id, resource: None }))
 }
 
 /// The attachment with its device: every plugin is told of it, and where what is known of it is written.

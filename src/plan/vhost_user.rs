@@ -22,6 +22,9 @@ use crate::model::settings::Request;
 use crate::model::vhost_user::{Engine, InterfaceType, PodEnd, PortVlans, RateLimit, SocketFile};
 use crate::model::{Attachment, DeviceInfo, FaultKind, MacAddr, SocketGround};
 
+/// Longest name of a group, in bytes.
+const MAX_GROUP: usize = 32;
+
 /// What a configuration asks for, in whatever schema it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
@@ -72,6 +75,23 @@ pub fn remains(attachment: &Attachment) -> Vec<Step> {
         Step::Port(PortStep::Lost(OvsDatabase::of(&switches))),
         Step::Vpp(VppStep::Lost(VppApi::of(&switches))),
     ]
+}
+
+/// A group's name (`useradd(8)`: letters, digits, `_`, `-`, `.`), or its number.
+///
+/// # Errors
+/// It can be neither.
+pub fn group(key: &str, text: Option<String>) -> Outcome<Option<String>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    // To chown(2) the greatest number means that the group stays what it is.
+    let is_none = text.parse() == Ok(u32::MAX);
+    if text.len() <= MAX_GROUP && text.bytes().all(plain) && !text.starts_with('-') && !is_none {
+        return Ok(Some(text));
+    }
+    let shown: String = text.chars().take(MAX_GROUP).collect();
+    Err(Fault::new(FaultKind::Config, format!("{key:?} is {shown:?}"))
+        .remedy("give the name or the number of a group of the node"))
 }
 
 /// Where an interface's socket is.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::{FIELDS, MAX_ITEMS, Selection};
 use crate::model::aside::Aside;
 use crate::model::cidr;
+use crate::model::device::DeviceId;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::ids::{IfName, MAX_LABEL, is_label};
 use crate::model::mac::hardware_address;
@@ -134,13 +135,12 @@ fn gateway(text: &str) -> Outcome<IpAddr> {
 }
 
 /// A device's id, which becomes part of the name of its device information file.
-fn device_id(text: String) -> Outcome<String> {
-    let fits = text.len() <= MAX_SUBDOMAIN && !matches!(text.as_str(), "." | "..");
-    if fits && !text.chars().any(|c| c == '/' || c.is_control()) {
-        return Ok(text);
+fn device_id(text: String) -> Outcome<DeviceId> {
+    if matches!(text.as_str(), "." | "..") || text.contains('/') {
+        let remedy = "write an id such as \"0000:3b:00.1\", without \"/\"";
+        return Err(wrong(format!("device id {text:?} cannot be part of a file name"), remedy));
     }
-    let remedy = "write an id such as \"0000:3b:00.1\", without \"/\"";
-    Err(wrong(format!("device id {text:?} cannot be part of a file name"), remedy))
+    text.parse()
 }
 
 fn bounded(texts: &[String], key: &str) -> Outcome<()> {

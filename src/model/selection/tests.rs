@@ -57,7 +57,7 @@ fn the_json_grammar_has_every_field() {
 
     assert_eq!(parts(&it), (Some("ns"), "net-a", Some("x1")));
     assert_eq!(it.ips(), ["10.1.0.5/24", "2001:DB8::5"]);
-    assert_eq!((it.mac(), it.device_id()), (Some("c2:11:22:33:44:66"), Some("0000:3b:00.1")));
+    assert_eq!((it.mac(), it.device_id().unwrap().as_str()), (Some("c2:11:22:33:44:66"), "0000:3b:00.1"));
     assert_eq!(it.default_route, Some(vec!["10.1.0.1".parse().unwrap(), "10.1.0.2".parse().unwrap()]));
     assert_eq!(it.ipam_claim_reference.as_deref(), Some("claim"));
     assert_eq!(it.cni_args.to_bytes(), br#"{"Z":1.50,"a":{"B":null}}"#);
@@ -140,6 +140,14 @@ fn every_refusal_names_the_entry_and_what_is_wrong() {
         (
             r#"[{"name":"a","deviceID":"../../x"}]"#,
             r#"cannot read network selection 1 "a": device id "../../x" cannot be part of a file name"#,
+        ),
+        (
+            format!(r#"[{{"name":"a","deviceID":"{}"}}]"#, "x".repeat(129)).as_str(),
+            format!(
+                r#"cannot read network selection 1 "a": device name "{}" is longer than 128 bytes"#,
+                "x".repeat(40)
+            )
+            .as_str(),
         ),
         (
             r#"[{"name":"a","namespace":"n.s"}]"#,

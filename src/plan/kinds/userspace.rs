@@ -125,7 +125,7 @@ impl Kind for Userspace {
             },
             // Readers of the annotations join the socket's name to a directory.
             abstract_socket: false,
-            group: host.vhost.group.clone().filter(|text| !text.is_empty()),
+            group: vhost_user::group("host.vhost.group", host.vhost.group.clone())?,
             label: None,
             dummy: false,
             warnings,

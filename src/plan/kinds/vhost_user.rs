@@ -25,8 +25,6 @@ const VOLUME: &str = "vhost";
 const MAX_QUEUES: i64 = 32_768;
 /// Longest SELinux context, in bytes.
 const MAX_LABEL: usize = 255;
-/// Longest name of a group, in bytes.
-const MAX_GROUP: usize = 32;
 /// Most ranges of a trunk.
 const MAX_TRUNK: usize = 4094;
 
@@ -145,7 +143,7 @@ impl Kind for VhostUser {
                 file: keys.socketfile.filter(|f| !f.is_empty()).map(|file| file.parse()).transpose()?,
             },
             abstract_socket: keys.abstract_socket.unwrap_or(true),
-            group: group(keys.group.map(Text::into_string))?,
+            group: vhost_user::group("group", keys.group.map(Text::into_string))?,
             label: label(keys.selinuxlabel)?,
             dummy: keys.dummy,
             warnings: Vec::new(),
@@ -272,17 +270,6 @@ fn limit(key: &str, rate: Option<i64>, burst: Option<i64>) -> Outcome<Option<Rat
         return Err(wrong(format!("{burst_key:?} is set without {key:?}"), format!("add {key:?}")));
     }
     Ok((rate != 0).then_some(RateLimit { rate, burst }))
-}
-
-/// A group's name (`useradd(8)`: letters, digits, `_`, `-`, `.`), or its number.
-fn group(text: Option<String>) -> Outcome<Option<String>> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    if text.len() <= MAX_GROUP && text.bytes().all(plain) && !text.starts_with('-') {
-        return Ok(Some(text));
-    }
-    let shown: String = text.chars().take(MAX_GROUP).collect();
-    Err(wrong(format!("\"group\" is {shown:?}"), "give the name or the number of a group of the node"))
 }
 
 /// An SELinux context: `user:role:type[:range]`.

@@ -70,6 +70,10 @@ fn what_can_never_be_is_refused() {
     let mut tagged = host(json!({"mode": "client"}));
     tagged["bridge"]["vlanId"] = json!(4095);
     assert_eq!(refusal(tagged, json!({})), "\"host.bridge.vlanId\" is 4095");
+    for group in ["4294967295", "a group", "-g"] {
+        let group_of_host = refusal(host(json!({"mode": "client", "group": group})), json!({}));
+        assert_eq!(group_of_host, format!("\"host.vhost.group\" is {group:?}"));
+    }
     let name = refusal(host(json!({"mode": "client", "socketfile": "../x"})), json!({}));
     assert_eq!(name, "\"../x\" is no name of a socket");
 }
