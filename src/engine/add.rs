@@ -1,7 +1,7 @@
 //! ADD: all attachments of a pod, or none.
 
 use super::ports::{Entry, NetnsId, NetnsState, Patience, Records, Site, ifname_taken};
-use super::record::{FORMAT, Phase, Record};
+use super::record::{Phase, Record};
 use super::survey::{self, Read};
 use super::undo::{self, undo};
 use super::{Node, claim, del};
@@ -93,19 +93,8 @@ fn add_to(node: &Node<'_>, attachments: Vec<Attachment>, sandbox: Sandbox) -> Ou
     let mut made: Vec<Record> = Vec::with_capacity(reads.len());
     let each = reads.iter().zip(claims).zip(attachments);
     for (order, ((read, claims), attachment)) in (first_free..).zip(each) {
-        let blank = Record {
-            format: FORMAT,
-            phase: Phase::Pending,
-            order,
-            failures: 0,
-            boot: boot.clone(),
-            netns: Some(netns),
-            attachment,
-            claims,
-            steps: Vec::new(),
-            result: None,
-            device_info: None,
-        };
+        let blank = Record::new(attachment, boot.clone(), Phase::Pending);
+        let blank = Record { order, netns: Some(netns), claims, ..blank };
         match attach(desk, read, blank) {
             Ok(record) => made.push(record),
             Err(fault) => {

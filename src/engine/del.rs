@@ -2,14 +2,14 @@
 
 use super::Node;
 use super::ports::{Broken, Entry, Patience, Records};
-use super::record::{FORMAT, Phase, Record};
+use super::record::{Phase, Record};
 use super::scope::Scope;
 use super::survey;
 use super::undo::{self, count, given_up, undo};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, ContainerId, FaultKind, NetnsPath, Owner};
-use crate::plan::step::{LinkStep, Step};
-use crate::plan::{chain, mark};
+use crate::plan::chain;
+use crate::plan::step::Step;
 
 /// What to do for an attachment of the configuration that has no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,28 +144,14 @@ pub(super) fn trace(node: &Node<'_>, attachment: Attachment) -> Outcome<Record> 
         Ok(read) => read.traces(&attachment),
         Err(_) => chain::remains(&attachment),
     };
-    Ok(Record {
-        format: FORMAT,
-        phase: Phase::Detaching,
-        order: 0,
-        failures: 0,
-        boot: node.probe.boot_id()?,
-        netns: attachment.netns.as_ref().and_then(|path| node.netns_id(path)),
-        steps,
-        claims: Vec::new(),
-        result: None,
-        device_info: None,
-        attachment,
-    })
+    let netns = attachment.netns.as_ref().and_then(|path| node.netns_id(path));
+    let blank = Record::new(attachment, node.probe.boot_id()?, Phase::Detaching);
+    Ok(Record { netns, steps, ..blank })
 }
 
 /// The same, and what another plugin of that type would have made: its link carries no mark.
 fn by_another_plugin(mut record: Record) -> Record {
-    let unmarked = |step: &Step| {
-        let Step::Link(link) = step else { return None };
-        Some(Step::Link(LinkStep { group: mark::UNMARKED, ..link.clone() }))
-    };
-    let links: Vec<Step> = record.steps.iter().filter_map(unmarked).collect();
+    let links: Vec<Step> = record.steps.iter().filter_map(Step::unmarked).collect();
     record.steps.extend(links);
     record
 }

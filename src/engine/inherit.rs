@@ -2,15 +2,14 @@
 
 use super::Node;
 use super::ports::{Entry, Patience};
-use super::record::{FORMAT, Phase, Record};
+use super::record::{Phase, Record};
 use super::survey;
 use super::undo::{self, undo};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{Attachment, CniResult, ContainerId, FaultKind, Owner};
 use crate::plan::chain;
 use crate::plan::facts::Question;
-use crate::plan::mark;
-use crate::plan::step::{LinkStep, Step};
+use crate::plan::step::Step;
 
 /// An attachment that is on no record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,18 +51,11 @@ pub fn take_down(node: &Node<'_>, container: &ContainerId, all: Vec<Inherited>) 
     let made_up: Vec<Record> = all
         .into_iter()
         .filter(|one| !on_record(&one.attachment.owner))
-        .map(|one| Record {
-            format: FORMAT,
-            phase: Phase::Detaching,
-            order: 0,
-            failures: 0,
-            boot: boot.clone(),
-            netns: one.attachment.netns.as_ref().and_then(|path| node.netns_id(path)),
-            claims: Vec::new(),
-            steps: steps(node, &one),
-            result: one.result,
-            device_info: None,
-            attachment: one.attachment,
+        .map(|one| {
+            let netns = one.attachment.netns.as_ref().and_then(|path| node.netns_id(path));
+            let steps = steps(node, &one);
+            let blank = Record::new(one.attachment, boot.clone(), Phase::Detaching);
+            Record { netns, steps, result: one.result, ..blank }
         })
         .collect();
     let entries: Vec<_> = made_up.iter().map(undo::Entry::MadeUp).collect();
@@ -91,16 +83,10 @@ fn steps(node: &Node<'_>, one: &Inherited) -> Vec<Step> {
         Ok(read) => read
             .traces(attachment)
             .into_iter()
-            .flat_map(|step| [unmarked(&step), Some(step)])
+            .flat_map(|step| [step.unmarked(), Some(step)])
             .flatten()
             .collect(),
         // Nobody knows how to undo it; the plugin that is missing is named.
         Err(_) => run,
     }
-}
-
-/// The step for a link that another program made: it has no mark, and is known by its name and kind.
-fn unmarked(step: &Step) -> Option<Step> {
-    let Step::Link(link) = step else { return None };
-    Some(Step::Link(LinkStep { group: mark::UNMARKED, mac: None, ..link.clone() }))
 }

@@ -77,6 +77,23 @@ pub struct Mark<'a> {
 }
 
 impl Record {
+    /// One of which nothing is known yet but what is asked.
+    pub fn new(attachment: Attachment, boot: String, phase: Phase) -> Self {
+        Self {
+            format: FORMAT,
+            phase,
+            order: 0,
+            failures: 0,
+            boot,
+            netns: None,
+            attachment,
+            claims: Vec::new(),
+            steps: Vec::new(),
+            result: None,
+            device_info: None,
+        }
+    }
+
     /// How far it has come, for a record that was written when it was planned.
     pub fn mark(&self) -> Mark<'_> {
         let attached = self.phase == Phase::Attached;

@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Place;
+use super::mark;
 use super::port::{NoteStep, PortStep, SocketStep};
 use super::vf::{Driven, VfStep};
 use super::vpp::VppStep;
@@ -101,6 +102,12 @@ impl Step {
             (Self::Vf(step), Learned::Vf(noted)) => *step = noted.into_owned(),
             (_, Learned::Held(_) | Learned::Vf(_)) => {}
         }
+    }
+
+    /// The step for a link that another program made: it has no mark, and is known by its name and kind.
+    pub fn unmarked(&self) -> Option<Self> {
+        let Self::Link(link) = self else { return None };
+        Some(Self::Link(LinkStep { group: mark::UNMARKED, ..link.clone() }))
     }
 
     /// Whether a link of the attachment's name is in the pod once it is done, and none may be there before.

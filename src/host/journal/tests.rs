@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::FileJournal;
 use crate::engine::ports::{Broken, Entry, Holder, Journal, Patience, Records};
-use crate::engine::record::{FORMAT, Phase, Record};
+use crate::engine::record::{Phase, Record};
 use crate::model::fault::Outcome;
 use crate::model::{Attachment, CniResult, ContainerId, FaultKind, IfName, Network, Owner};
 use crate::plan::step::{LeaseStep, Step};
@@ -71,19 +71,9 @@ fn record(name: &str, order: u32) -> Record {
     let text = b"{\n\"name\":\"data\",\r\n\"type\":\"macvlan\"\n}";
     let owner = Owner { container: "pod".parse().unwrap(), ifname: name.parse().unwrap() };
     let lease = LeaseStep { store: "/s".into(), sets: Vec::new(), requested: Vec::new(), held: None };
-    Record {
-        format: FORMAT,
-        phase: Phase::Pending,
-        order,
-        failures: 0,
-        boot: "boot".to_owned(),
-        netns: None,
-        attachment: Attachment::new(owner, Network::parse(text, None).unwrap()),
-        claims: Vec::new(),
-        steps: vec![Step::Lease(lease)],
-        result: None,
-        device_info: None,
-    }
+    let attachment = Attachment::new(owner, Network::parse(text, None).unwrap());
+    let blank = Record::new(attachment, "boot".to_owned(), Phase::Pending);
+    Record { order, steps: vec![Step::Lease(lease)], ..blank }
 }
 
 fn attached(mut record: Record) -> Record {
