@@ -5,8 +5,9 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use crate::engine::ports::Cluster;
+use crate::model::path::plain;
 use crate::model::pod::PodName;
-use crate::model::settings::{Places, Rules, Switches, plain};
+use crate::model::settings::{Places, Rules, Switches};
 use crate::model::sockets::{PodVolume, PodVolumeSource, Volume, VolumeSource};
 use crate::model::{Attachment, SocketGround};
 use crate::plan::kinds;

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod mac;
 pub mod network;
 pub mod object;
+pub mod path;
 pub mod pci;
 pub mod pod;
 pub mod result;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::Object;
+use crate::model::path::absolute;
 
 /// How the daemon comes by a certificate of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,19 +77,11 @@ impl NodeCertificate {
                 })?,
         };
         Ok(Some(Self {
-            bootstrap: absolute("bootstrapKubeconfig", keys.bootstrapkubeconfig)?,
-            dir: absolute("certDir", keys.certdir)?,
+            bootstrap: absolute("bootstrapKubeconfig", keys.bootstrapkubeconfig.unwrap_or_default())?,
+            dir: absolute("certDir", keys.certdir.unwrap_or_default())?,
             lifetime,
         }))
     }
-}
-
-fn absolute(key: &str, path: Option<PathBuf>) -> Outcome<PathBuf> {
-    let path = path.unwrap_or_default();
-    if path.is_absolute() {
-        return Ok(path);
-    }
-    Err(wrong(key, &path).remedy("give an absolute path"))
 }
 
 fn wrong(key: &str, value: &Path) -> Fault {

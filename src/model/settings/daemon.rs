@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::path::{absolute, given};
 use super::{Installation, Logging, NodeCertificate, Places};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::Object;
+use crate::model::path::{given, given_absolute};
 use crate::model::thick::SOCKET_DIR;
 
 /// Keys that are about the daemon alone, or about the file it writes for the runtime: they are not laid over calls.
@@ -126,7 +126,7 @@ impl DaemonSettings {
         overlay.retain(|key| !is_own(key));
         let installation = Installation::is_asked_for(object)?.then(|| Installation::read(object));
         Ok(Self {
-            socket_dir: absolute("socketDir", keys.socketdir)?.unwrap_or_else(|| SOCKET_DIR.into()),
+            socket_dir: given_absolute("socketDir", keys.socketdir)?.unwrap_or_else(|| SOCKET_DIR.into()),
             calls: calls.transpose()?,
             plugins,
             metrics: keys.metricsport.filter(|port| *port > 0).map(|port| SocketAddr::new(address, port)),
@@ -138,7 +138,7 @@ impl DaemonSettings {
             live: keys.livenetworks.unwrap_or(true),
             places: Places::read(object)?,
             logging: Logging::read(object)?,
-            root: absolute("chrootDir", keys.chrootdir)?.filter(|dir| *dir != *"/"),
+            root: given_absolute("chrootDir", keys.chrootdir)?.filter(|dir| *dir != *"/"),
             overlay,
             installation: installation.transpose()?,
         })

@@ -1,16 +1,17 @@
 //! What is written for the container runtime, and what is put beside its plugins: `manifold install`, and the daemon.
 
 use std::fmt::Display;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::BIN_DIR;
 use super::daemon::is_own;
-use super::path::given;
+
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::ids::NetworkName;
 use crate::model::object::{self, Object};
+use crate::model::path::{given, given_plain, plain};
 use crate::model::version::CniVersion;
 
 /// Where container runtimes look for their network's configuration.
@@ -157,23 +158,23 @@ impl Installation {
     /// a `type` that is not Manifold's.
     pub fn read(object: &Object) -> Outcome<Self> {
         let keys: Keys = object.decode("the daemon's configuration")?;
-        let conf_dir = path("cniConfigDir", keys.cniconfigdir)?.unwrap_or_else(|| CONF_DIR.into());
-        let autoconfig_dir = path("multusAutoconfigDir", keys.multusautoconfigdir)?;
+        let conf_dir = given_plain("cniConfigDir", keys.cniconfigdir)?.unwrap_or_else(|| CONF_DIR.into());
+        let autoconfig_dir = given_plain("multusAutoconfigDir", keys.multusautoconfigdir)?;
         let source = match keys.multusconfigfile.as_deref().unwrap_or_default() {
             "" | AUTO => Source::Primary {
                 dir: autoconfig_dir.unwrap_or_else(|| conf_dir.clone()),
                 file: keys.multusmastercni.filter(|n| !n.is_empty()).map(primary_name).transpose()?,
             },
-            file => Source::File(absolute("multusConfigFile", file.into())?),
+            file => Source::File(plain("multusConfigFile", file.into())?),
         };
         let program = program(object)?;
         let bin_dir = match keys.cnibindir {
             Some(dir) if dir.as_os_str().is_empty() => None,
-            Some(dir) => Some(absolute("cniBinDir", dir)?),
+            Some(dir) => Some(plain("cniBinDir", dir)?),
             // Where plugins are found beneath another root, the runtime finds them there, too.
             None => {
-                let dir = path("binDir", keys.bindir)?.unwrap_or_else(|| BIN_DIR.into());
-                let root = path("chrootDir", keys.chrootdir)?.unwrap_or_else(|| "/".into());
+                let dir = given_plain("binDir", keys.bindir)?.unwrap_or_else(|| BIN_DIR.into());
+                let root = given_plain("chrootDir", keys.chrootdir)?.unwrap_or_else(|| "/".into());
                 Some(root.join(dir.strip_prefix("/").unwrap_or(&dir)))
             }
         };
@@ -187,9 +188,9 @@ impl Installation {
             program,
             version: version.map(|version| version.parse()).transpose()?,
             name: name(keys.name, keys.overridenetworkname, program)?,
-            socket_dir: path("daemonSocketDir", keys.daemonsocketdir)?,
+            socket_dir: given_plain("daemonSocketDir", keys.daemonsocketdir)?,
             bin_dir,
-            readiness_file: path("readinessindicatorfile", keys.readinessindicatorfile)?,
+            readiness_file: given_plain("readinessindicatorfile", keys.readinessindicatorfile)?,
             cleanup: keys.cleanupconfigonexit,
             capabilities: capabilities(object)?,
             template,
@@ -224,18 +225,6 @@ fn name(given: Option<String>, of_primary: bool, program: Program) -> Outcome<Na
 fn capabilities(object: &Object) -> Outcome<Object> {
     let Some(raw) = object.find("capabilities") else { return Ok(Object::default()) };
     Object::parse(raw.get().as_bytes(), "\"capabilities\"")
-}
-
-/// An absolute path; an empty one counts as absent.
-fn path(key: &str, named: Option<PathBuf>) -> Outcome<Option<PathBuf>> {
-    given(named).map(|path| absolute(key, path)).transpose()
-}
-
-fn absolute(key: &str, path: PathBuf) -> Outcome<PathBuf> {
-    if path.is_absolute() && !path.components().any(|part| part == Component::ParentDir) {
-        return Ok(path);
-    }
-    Err(wrong(key, &format!("{path:?}")).remedy("give an absolute path without \"..\""))
 }
 
 fn primary_name(name: String) -> Outcome<String> {

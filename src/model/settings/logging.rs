@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::path::absolute;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::Object;
+use crate::model::path::given_absolute;
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,7 +86,7 @@ impl Logging {
     pub fn read(object: &Object) -> Outcome<Self> {
         let keys: Keys = object.decode("Manifold's configuration")?;
         let options = keys.logoptions;
-        let file = absolute("logFile", keys.logfile)?.map(|path| LogFile {
+        let file = given_absolute("logFile", keys.logfile)?.map(|path| LogFile {
             path,
             max_size: options.maxsize.filter(|n| *n > 0).unwrap_or(100),
             max_backups: options.maxbackups.unwrap_or(5),

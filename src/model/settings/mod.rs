@@ -4,7 +4,6 @@ mod certificate;
 mod daemon;
 mod install;
 mod logging;
-mod path;
 mod places;
 mod policy;
 mod rules;
@@ -16,7 +15,6 @@ pub use certificate::NodeCertificate;
 pub use daemon::DaemonSettings;
 pub use install::{CONF_DIR, FILE, Installation, Name, Program, Source};
 pub use logging::{Format, Level, LogFile, Logging};
-use path::given;
 pub use places::{
     BIN_DIR, CACHE_DIR, DEVICE_INFO_DIR, KUBELET_DIR, NETWORKS_DIR, Places, RUNTIME_CACHE_DIR, STATE_DIR,
 };
@@ -24,12 +22,13 @@ pub use policy::Policy;
 pub use rules::{Request, Rule, Rules};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-pub use switches::{LINK_DIR, OVSDB_SOCKET, Switches, VPP_SOCKET, plain};
+pub use switches::{LINK_DIR, OVSDB_SOCKET, Switches, VPP_SOCKET};
 
 use super::fault::{Fault, FaultKind, Outcome};
 use super::ids::NetworkName;
 use super::network::Network;
 use super::object::Object;
+use super::path::given;
 use super::version::CniVersion;
 
 /// Manifold's configuration.

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::path::absolute;
 use crate::model::fault::Outcome;
 use crate::model::object::Object;
+use crate::model::path::given_absolute;
 
 /// Where plugins are found before `CNI_PATH` is searched.
 pub const BIN_DIR: &str = "/opt/cni/bin";
@@ -72,13 +72,13 @@ impl Places {
         let keys: Keys = object.decode("Manifold's configuration")?;
         let standard = Self::default();
         Ok(Self {
-            bin_dir: absolute("binDir", keys.bindir)?.unwrap_or(standard.bin_dir),
-            networks_dir: absolute("confDir", keys.confdir)?.unwrap_or(standard.networks_dir),
-            cache_dir: absolute("cniDir", keys.cnidir)?.unwrap_or(standard.cache_dir),
-            state_dir: absolute("stateDir", keys.statedir)?.unwrap_or(standard.state_dir),
-            device_info_dir: absolute("deviceInfoDir", keys.deviceinfodir)?
+            bin_dir: given_absolute("binDir", keys.bindir)?.unwrap_or(standard.bin_dir),
+            networks_dir: given_absolute("confDir", keys.confdir)?.unwrap_or(standard.networks_dir),
+            cache_dir: given_absolute("cniDir", keys.cnidir)?.unwrap_or(standard.cache_dir),
+            state_dir: given_absolute("stateDir", keys.statedir)?.unwrap_or(standard.state_dir),
+            device_info_dir: given_absolute("deviceInfoDir", keys.deviceinfodir)?
                 .unwrap_or(standard.device_info_dir),
-            kubelet_dir: absolute("kubeletDir", keys.kubeletdir)?.unwrap_or(standard.kubelet_dir),
+            kubelet_dir: given_absolute("kubeletDir", keys.kubeletdir)?.unwrap_or(standard.kubelet_dir),
         })
     }
 

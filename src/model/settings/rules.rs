@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::switches::{KEY, cut, plain, wrong};
+use super::switches::{KEY, cut, wrong};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::{self, Object};
+use crate::model::path::plain;
 use crate::model::vhost_user::{Engine, PortVlans, vlan_id};
 
 /// Most rules, and most entries of a list in one.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::model::device_info::MemifMode;
 use crate::model::fault::{Fault, Outcome};
-use crate::model::settings::plain;
+use crate::model::path::plain;
 use crate::model::vhost_user::{Engine, InterfaceType, PodEnd, PortVlans, SocketFile, vlan_id};
 use crate::model::{Attachment, FaultKind, Owner, PluginConf};
 use crate::plan::keys::{self, Known};
