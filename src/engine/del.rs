@@ -54,6 +54,8 @@ impl<'a> Detach<'a> {
 pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<Vec<Fault>> {
     let on_file = node.journal.lock(detach.container, Patience::Wait)?;
     let mut records = Vec::new();
+    // What was made in the other role is on record too: no trace of it is ours to follow.
+    let mut on_record = Vec::new();
     let (mut damage, mut unread) = (Vec::new(), Vec::new());
     for entry in on_file.entries()? {
         match entry {
@@ -62,10 +64,11 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<Vec<Fault>> {
             Entry::Broken(broken) if broken.fault.kind() == FaultKind::Decode => damage.push(broken),
             // Whoever can read it knows more than the configuration does.
             Entry::Broken(broken) => unread.push(broken.into_fault()),
-            Entry::Whole(_) => {}
+            Entry::Whole(record) => on_record.push(record.attachment.owner),
         }
     }
-    let made_up = lost(node, detach, &records, &damage)?;
+    on_record.extend(records.iter().map(|record| record.attachment.owner.clone()));
+    let made_up = lost(node, detach, &on_record, &damage)?;
     let whole = records.iter().map(undo::Entry::Journalled);
     let entries: Vec<_> = whole.chain(made_up.iter().map(undo::Entry::MadeUp)).collect();
     let mut faults = undo(node, on_file.as_ref(), &entries);
@@ -84,15 +87,19 @@ pub fn del(node: &Node<'_>, detach: &Detach<'_>) -> Outcome<Vec<Fault>> {
     Fault::gather(faults).map_or(Ok(Vec::new()), Err)
 }
 
-/// Records of what may have been made and is on none.
-fn lost(node: &Node<'_>, detach: &Detach<'_>, records: &[Record], damage: &[Broken]) -> Outcome<Vec<Record>> {
+/// Records of what may have been made and is on none; these are.
+fn lost(
+    node: &Node<'_>,
+    detach: &Detach<'_>,
+    on_record: &[Owner],
+    damage: &[Broken],
+) -> Outcome<Vec<Record>> {
     let is_lost = |owner: &Owner| {
         let is_meant = match detach.unrecorded {
             Unrecorded::Trace => detach.scope.may_cover(Some(&owner.ifname)),
             Unrecorded::Skip => false,
         };
-        (is_meant || damage.iter().any(|broken| broken.may_be_of(owner)))
-            && !records.iter().any(|record| record.attachment.owner == *owner)
+        (is_meant || damage.iter().any(|broken| broken.may_be_of(owner))) && !on_record.contains(owner)
     };
     let configured = match (detach.unrecorded, damage) {
         (Unrecorded::Skip, []) => Vec::new(),

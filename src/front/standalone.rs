@@ -15,8 +15,9 @@ use crate::plan::chain;
 use crate::plan::resolve::{self, First, Named, Wish, resolve};
 
 pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outcome<Vec<u8>> {
+    let places = Places::read(&config.object)?;
     let attachments = attachments(config, &sandbox.owner, Some(&sandbox.netns), &sandbox.args)?;
-    let machine = machine(config, context);
+    let machine = Machine::new(&places, &config.plugin_dirs, context);
     let made = add::add(&machine.node(), attachments)?;
     super::log::attached(&made);
     let answer = made.into_iter().next().map(|a| a.result).unwrap_or_default();
@@ -59,11 +60,14 @@ pub(super) fn gc(config: &Config, valid: &ValidList, context: &Context) -> Outco
 }
 
 pub(super) fn status(config: &Config, context: &Context) -> Outcome<()> {
+    let places = Places::read(&config.object)?;
     let owner = sandbox_of_its_own()?;
     let attachments = attachments(config, &owner, None, &CniArgs::default())?;
-    status::status(&machine(config, context).node(), attachments, &owner.container)
+    let machine = Machine::new(&places, &config.plugin_dirs, context);
+    status::status(&machine.node(), attachments, &owner.container)
 }
 
+/// The node, for verbs that must do what they can whatever the configuration says.
 fn machine(config: &Config, context: &Context) -> Machine {
     Machine::new(&Places::read_forgiving(&config.object), &config.plugin_dirs, context)
 }

@@ -226,6 +226,13 @@ fn directories_that_cannot_be_used() {
     state["stateDir"] = json!(file);
     refused(&stage, &state, 5, "a-file");
 
+    for (key, wrong) in [("stateDir", json!("relative")), ("cniDir", json!("relative"))] {
+        let mut alone = stage.scene.macvlan("alone", 1);
+        alone["stateDir"] = stage.conf["stateDir"].clone();
+        alone[key] = wrong;
+        refused(&stage, &alone, 7, &format!("{key:?} is \"relative\""));
+    }
+
     let netns = stage.pod.path().as_str();
     let wrong = stage.scene.call(&Call { verb: "FROB", container: "c", ifname: "eth0", netns }, &stage.conf);
     expect(wrong, 4, "FROB");

@@ -61,6 +61,20 @@ fn del_works_when_configuration_and_networks_are_gone() {
 }
 
 #[test]
+fn del_finds_the_records_whatever_else_is_wrong() {
+    for (key, wrong) in [("confDir", json!("relative")), ("kubeletDir", json!(5)), ("cniVersion", json!(1.1))]
+    {
+        let mut stage = Stage::with_everything();
+        stage.add();
+        stage.conf[key] = wrong;
+
+        stage.del();
+
+        stage.assert_empty();
+    }
+}
+
+#[test]
 fn del_works_when_a_record_is_half_written() {
     for cut in [0, 1, 40, 200] {
         let stage = Stage::with_everything();

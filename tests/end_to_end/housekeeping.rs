@@ -186,6 +186,23 @@ fn what_was_made_as_a_plugin_and_what_as_itself_do_not_feel_each_other() {
 }
 
 #[test]
+fn a_plugin_that_is_refused_a_name_does_not_take_down_who_has_it() {
+    let stage = Stage::with_everything();
+    stage.add();
+    let (interfaces, before) = (stage.pod.interfaces(), stage.scene.kept());
+    let mut conf = stage.scene.macvlan("red", 8);
+    conf["stateDir"] = stage.conf["stateDir"].clone();
+    let netns = stage.pod.path().as_str();
+    let alone = |verb| stage.scene.call(&Call { verb, container: "pod-1", ifname: "eth0", netns }, &conf);
+
+    assert_eq!(alone("ADD").error().0, 101);
+    alone("DEL").result();
+
+    assert_eq!((stage.pod.interfaces(), stage.scene.kept()), (interfaces, before));
+    stage.call("CHECK").result();
+}
+
+#[test]
 fn gc_takes_down_no_sandbox_that_an_entry_names_or_may_name() {
     let stage = Stage::with_everything();
     stage.add();

@@ -82,8 +82,36 @@ impl Places {
         })
     }
 
-    /// As [`Places::read`], for a DEL that must succeed whatever the configuration says: what is wrong is as if absent.
+    /// As [`Places::read`], for a DEL that must succeed whatever the configuration says: each key that is wrong is as if
+    /// absent, and those that are right still say where things are.
     pub fn read_forgiving(object: &Object) -> Self {
-        Self::read(object).unwrap_or_default()
+        let right = |object: &Object| {
+            let mut right = object.clone();
+            right.retain(|key| {
+                let mut alone = object.clone();
+                alone.retain(|other| other == key);
+                Self::read(&alone).is_ok()
+            });
+            right
+        };
+        Self::read(object).or_else(|_| Self::read(&right(object))).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_wrong_does_not_hide_the_others() {
+        for wrong in [r#""confDir":"relative""#, r#""cniDir":5"#, r#""BinDir":["/x"]"#] {
+            let text = format!(r#"{{"name":"n",{wrong},"StateDir":"/state","kubeletDir":"/kubelet"}}"#);
+            let object = Object::parse(text.as_bytes(), "the test").unwrap();
+
+            assert!(Places::read(&object).is_err(), "{text}");
+            let expected =
+                Places { state_dir: "/state".into(), kubelet_dir: "/kubelet".into(), ..Places::default() };
+            assert_eq!(Places::read_forgiving(&object), expected, "{text}");
+        }
     }
 }
