@@ -3,10 +3,10 @@
 use crate::engine::ports::Cluster;
 use crate::model::args::CniArgs;
 use crate::model::call::{Config, Sandbox};
-use crate::model::fault::{Fault, Outcome};
+use crate::model::fault::Outcome;
 use crate::model::pod::{Pod, PodName};
 use crate::model::result::{Interface, IpConfig};
-use crate::model::{CniResult, FaultKind};
+use crate::model::CniResult;
 
 /// What is known of the pod.
 pub(super) enum Found {
@@ -30,16 +30,7 @@ pub(super) fn find(config: &Config, args: &CniArgs, cluster: Option<&dyn Cluster
         return Ok(Found::Pod(Pod { name, annotations }));
     }
     let (Some(name), Some(cluster)) = (name, cluster) else { return Ok(Found::Unnamed) };
-    let Some(pod) = cluster.pod(&name)? else { return Ok(Found::Missing) };
-    match (&name.uid, &pod.name.uid) {
-        // The kubelet's own UID of a static pod is not the API server's.
-        (Some(expected), Some(got)) if expected != got && !pod.is_static() => Err(Fault::new(
-            FaultKind::TryLater,
-            format!("expected pod UID {expected:?} but got {got:?} from Kube API"),
-        )
-        .remedy("the pod was replaced by another of its name: the runtime will call for that one")),
-        _ => Ok(Found::Pod(pod)),
-    }
+    Ok(cluster.pod(&name)?.map_or(Found::Missing, Found::Pod))
 }
 
 /// The result for a pod that is gone: the runtime is about to take it down, and only wants an answer.
