@@ -186,14 +186,6 @@ impl Sysfs {
         write(&self.root.join("bus/pci/drivers_probe"), &pci.to_string())
     }
 
-    /// Binds a function to a driver by name.
-    ///
-    /// # Errors
-    /// There is no such driver, or the kernel refused.
-    pub fn bind(&self, pci: PciAddress, driver: &str) -> Outcome<()> {
-        write(&self.root.join("bus/pci/drivers").join(driver).join("bind"), &pci.to_string())
-    }
-
     /// Whether the kernel has a driver of this name.
     pub fn has_driver(&self, driver: &str) -> bool {
         self.root.join("bus/pci/drivers").join(driver).exists()
