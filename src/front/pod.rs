@@ -1,12 +1,12 @@
 //! The pod a call is about.
 
 use crate::engine::ports::Cluster;
+use crate::model::CniResult;
 use crate::model::args::CniArgs;
 use crate::model::call::{Config, Sandbox};
 use crate::model::fault::Outcome;
 use crate::model::pod::{Pod, PodName};
 use crate::model::result::{Interface, IpConfig};
-use crate::model::CniResult;
 
 /// What is known of the pod.
 pub(super) enum Found {

@@ -31,26 +31,18 @@ pub fn removed(attachment: &Attachment) -> Event {
 
 /// A running pod could not be brought to what it selects now.
 pub fn unchanged(fault: &Fault) -> Event {
-    event(true, "FailedChange", told(fault))
+    event(true, "FailedChange", fault.advised())
 }
 
 /// The networks that the pod is to get could not be told: mostly because one is not there.
 pub fn unresolved(fault: &Fault) -> Event {
     let reason = if fault.kind() == FaultKind::Absent { "NoNetworkFound" } else { "FailedAttach" };
-    event(true, reason, told(fault))
+    event(true, reason, fault.advised())
 }
 
 /// The pod could not be attached to its networks.
 pub fn failed(fault: &Fault) -> Event {
-    event(true, "FailedAttach", told(fault))
-}
-
-/// A failure with its remedy.
-fn told(fault: &Fault) -> String {
-    match fault.advice() {
-        None => fault.to_string(),
-        Some(advice) => format!("{fault}; {advice}"),
-    }
+    event(true, "FailedAttach", fault.advised())
 }
 
 fn event(warning: bool, reason: &str, mut message: String) -> Event {

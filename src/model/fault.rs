@@ -169,6 +169,14 @@ impl Fault {
         self.remedy.as_deref()
     }
 
+    /// What failed, and what the reader can do about it.
+    pub fn advised(&self) -> String {
+        match self.advice() {
+            None => self.to_string(),
+            Some(advice) => format!("{self}; {advice}"),
+        }
+    }
+
     /// The failures that travel along.
     pub fn companions(&self) -> &[Fault] {
         &self.also

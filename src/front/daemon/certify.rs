@@ -73,10 +73,7 @@ fn keep(desk: &Desk, mut keeper: Keeper) {
                 due(&certificate).duration_since(SystemTime::now()).unwrap_or_default().min(LOOK)
             }
             Err(fault) => {
-                tracing::warn!(
-                    "no new certificate of this node: {fault}; {}",
-                    fault.advice().unwrap_or_default()
-                );
+                tracing::warn!("no new certificate of this node: {}", fault.advised());
                 say(
                     desk,
                     keeper.current().is_none().then(|| format!("no certificate of this node: {fault}")),

@@ -8,7 +8,7 @@ use super::STACK;
 use super::desk::Desk;
 use crate::front::install::{Done, Keeper, Why};
 use crate::host::watch::{self, Watch};
-use crate::model::fault::{Fault, Outcome};
+use crate::model::fault::Outcome;
 use crate::model::thick::SOCKET_DIR;
 
 /// How often it is looked without a change having been heard of: the readiness file may be anywhere, and a directory that
@@ -68,7 +68,7 @@ fn tell(desk: &Desk, keeper: &Keeper, done: Outcome<Done>, said: &mut Option<Str
     let done = match done {
         Ok(done) => done,
         Err(fault) => {
-            let text = told(&fault);
+            let text = fault.advised();
             if said.as_ref() != Some(&text) {
                 tracing::warn!("the runtime's configuration is not as it should be: {text}");
             }
@@ -93,9 +93,4 @@ fn tell(desk: &Desk, keeper: &Keeper, done: Outcome<Done>, said: &mut Option<Str
             tracing::warn!(?path, "somebody changed the runtime's configuration; it is as it was again")
         }
     }
-}
-
-fn told(fault: &Fault) -> String {
-    let advice = fault.advice().map(|advice| format!("; {advice}"));
-    format!("{fault}{}", advice.unwrap_or_default())
 }
