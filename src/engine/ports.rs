@@ -339,7 +339,7 @@ pub trait Records {
     fn set_aside(&self, ifname: Option<&IfName>) -> Outcome<()>;
 }
 
-/// Which interface of the pod a name would clash with; kept here so that every adapter words it alike.
+/// The fault for an interface name that the pod has already: worded here, once for all adapters.
 pub fn ifname_taken(ifname: &IfName) -> Fault {
     Fault::new(
         crate::model::FaultKind::Exists,

@@ -47,19 +47,19 @@ pub enum Holder {
 pub struct PeerVf {
     /// The VF's address.
     pub deviceid: String,
-    /// Keys of the configuration, as far as they say what was changed.
+    /// VLAN id that was asked for.
     pub vlan: Option<u32>,
-    /// As above.
+    /// Priority that was asked for.
     pub vlanqos: Option<u32>,
-    /// As above.
+    /// Spoof check that was asked for, `on` or `off`; empty if it was not.
     pub spoofchk: String,
-    /// As above.
+    /// Trust that was asked for, `on` or `off`; empty if it was not.
     pub trust: String,
-    /// As above.
+    /// Carrier that was asked for, `auto`, `enable` or `disable`; empty if it was not.
     pub link_state: String,
-    /// As above.
+    /// Lowest rate in Mbit/s that was asked for.
     pub min_tx_rate: Option<i64>,
-    /// As above.
+    /// Highest rate in Mbit/s that was asked for.
     pub max_tx_rate: Option<i64>,
     /// What was before.
     pub origvfstate: PeerVfState,
@@ -85,9 +85,9 @@ pub struct PeerVfState {
     pub vlanqos: u8,
     /// Ethertype of the tag.
     pub vlanproto: u32,
-    /// Rates in Mbit/s.
+    /// Lowest rate in Mbit/s.
     pub mintxrate: u32,
-    /// As above.
+    /// Highest rate in Mbit/s.
     pub maxtxrate: u32,
     /// Carrier: 0 as the PF's, 1 always, 2 never.
     pub linkstate: u32,

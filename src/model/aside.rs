@@ -1,6 +1,6 @@
-//! What is carried along for whoever tells of it.
+//! What is carried along for whoever tells of it, such as warnings.
 
-/// A value that is no part of the one it is carried in: two that differ in it alone are the same.
+/// A value that takes no part in comparisons: two that differ in it alone are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Aside<T>(pub T);
 

@@ -140,7 +140,7 @@ pub struct Attachment {
     /// Where its plugins find and leave what is known of their device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_file: Option<PathBuf>,
-    /// What it stands on, where its interface is a socket.
+    /// The node's switches and the pod's volumes, where its interface is a socket; `None` where it is one of the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sockets: Option<Box<SocketGround>>,
     /// What of the pod's own selection it was made for; nothing where the node gives it to the pod.

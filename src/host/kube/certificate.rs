@@ -32,7 +32,7 @@ pub struct Certificate {
     pub valid: Range<SystemTime>,
     /// Whom it stands for: its common name.
     pub holder: Option<String>,
-    /// A number that is another one for each.
+    /// A fingerprint, which tells a renewed certificate from the old one.
     pub print: u64,
 }
 

@@ -71,7 +71,7 @@ pub(super) struct Line {
     pub(super) teller: Option<Teller>,
 }
 
-/// Connections to one API server, and how to log in there. Calls of one process may share it.
+/// The HTTP client: connections to one API server, and how to log in there. Calls of one process may share it.
 pub(super) struct Wire {
     reactor: Reactor,
     client: Client,

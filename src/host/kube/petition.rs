@@ -25,7 +25,7 @@ use crate::model::fault::{Fault, Outcome};
 const ORGANIZATION: &str = "system:multus";
 /// Where requests are.
 const PLACE: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-/// How long it is waited between two looks at a request: first, and at most.
+/// The pause between two looks at a request: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// A request for a certificate, with the key it is for.

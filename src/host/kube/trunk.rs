@@ -42,7 +42,7 @@ impl Source {
     }
 }
 
-/// Connections that calls share.
+/// Connections that calls share, a pool.
 ///
 /// # Guarantees
 /// When the kubeconfig, a certificate or a key it names is replaced, the next call has connections made from the new ones.

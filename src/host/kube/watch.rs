@@ -100,6 +100,7 @@ struct Listener<'a> {
     trunk: Arc<Trunk>,
     sort: Sort,
     watched: &'a Watched,
+    /// The channel to whoever minds what is heard.
     ear: Sender<News>,
 }
 

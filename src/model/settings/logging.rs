@@ -11,7 +11,7 @@ use crate::model::path::given_absolute;
 /// How much is logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Failures: the log always has those.
+    /// Only failures: every level has those.
     #[default]
     Panic,
     /// Failures.
