@@ -2,7 +2,7 @@
 //!
 //! > An ADD is *received*, *resolved* to attachments, its devices *claimed*, the node *surveyed*, a plan of reversible
 //! > steps *planned*, the plan *recorded*, then *applied* and *answered*. DEL reverts the recorded plan, CHECK asks
-//! > whether it still holds, GC and start-up revert whatever should not be there.
+//! > whether it still holds, GC, the daemon and the next ADD revert what should not be there.
 //! > One record, a few verbs, no second code path.
 //!
 //! The floors, arrows point down only (`tests/floors.rs` holds them to it):
