@@ -10,7 +10,7 @@ use crate::model::call::Config;
 use crate::model::device::DeviceId;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{DEFAULT_NETWORK, NETWORKS, PodName};
-use crate::model::settings::Settings;
+use crate::model::settings::{Settings, no_default_network};
 use crate::model::{FaultKind, IfName, Network, Object, Selection, selection};
 use crate::plan::devices;
 use crate::plan::resolve::{First, Named, Wish};
@@ -49,7 +49,7 @@ pub(super) fn wish(asker: &Asker<'_>, config: &Config, catalogue: &Catalogue<'_>
         }
     }
     let default = First {
-        named: first.ok_or_else(|| Fault::new(FaultKind::Config, "no default network is configured"))?,
+        named: first.ok_or_else(no_default_network)?,
         ifname: asker.ifname.clone(),
         capabilities: config.runtime_config.clone(),
         selection: None,

@@ -126,7 +126,8 @@ impl Directory {
             return Err(Fault::new(
                 FaultKind::Config,
                 format!("{:?} holds more than {MAX_FILES} networks", self.path),
-            ));
+            )
+            .remedy("remove those that no pod asks for"));
         }
         files.sort_unstable();
         Ok(files)
@@ -276,7 +277,8 @@ fn text(path: &Path) -> Outcome<String> {
     let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
     read.map_err(|cause| Fault::new(FaultKind::Io, format!("cannot read {path:?}")).because(cause))?;
     if text.len() as u64 > MAX_FILE {
-        return Err(Fault::new(FaultKind::Decode, format!("{path:?} is longer than {MAX_FILE} bytes")));
+        return Err(Fault::new(FaultKind::Decode, format!("{path:?} is longer than {MAX_FILE} bytes"))
+            .remedy("put each network into a file of its own"));
     }
     Ok(text)
 }

@@ -26,7 +26,7 @@ fn with_network(stage: &Stage, change: impl FnOnce(&mut Value)) -> Value {
 }
 
 #[test]
-fn configurations_that_can_never_be_right() {
+fn configurations_that_can_never_be_right_are_refused_and_change_nothing() {
     let stage = Stage::with(Scene::new(), &json!([]));
     type Change = fn(&mut Value);
     let cases: [(Change, u64, &str); 19] = [
@@ -74,7 +74,7 @@ fn configurations_that_can_never_be_right() {
 }
 
 #[test]
-fn input_that_is_no_configuration() {
+fn input_that_is_no_configuration_is_refused_and_changes_nothing() {
     let stage = Stage::with(Scene::new(), &json!([]));
     let netns = stage.pod.path().as_str();
     for (bytes, code) in [
@@ -94,7 +94,7 @@ fn input_that_is_no_configuration() {
 }
 
 #[test]
-fn names_that_are_none() {
+fn names_that_nothing_can_have_are_refused_and_change_nothing() {
     let stage = Stage::with_everything();
     let netns = stage.pod.path().as_str();
     let call =
@@ -125,7 +125,7 @@ fn names_that_are_none() {
 }
 
 #[test]
-fn namespaces_that_are_none() {
+fn paths_that_hold_no_namespace_of_a_pod_are_refused_and_change_nothing() {
     let stage = Stage::with_everything();
     let own = format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid());
     let call = |netns: &str| {
@@ -171,7 +171,7 @@ fn a_namespace_of_another_kind_is_refused_before_anything_is_recorded() {
 }
 
 #[test]
-fn interfaces_that_clash() {
+fn interfaces_that_clash_are_refused_and_change_nothing() {
     let mut stage = Stage::with_everything();
     stage.select("data@x0,lab@x0");
     refused(&stage, &stage.conf, 7, "\"x0\"");
@@ -191,7 +191,7 @@ fn interfaces_that_clash() {
 }
 
 #[test]
-fn addresses_that_are_taken_or_used_up() {
+fn addresses_that_are_taken_or_used_up_are_refused_and_change_nothing() {
     let stage = Stage::with(Scene::new(), &json!([]));
     let tiny = with_network(&stage, |n| {
         n["ipam"]["ranges"] =
@@ -214,7 +214,7 @@ fn addresses_that_are_taken_or_used_up() {
 }
 
 #[test]
-fn directories_that_cannot_be_used() {
+fn directories_that_cannot_be_used_are_told_and_change_nothing() {
     let stage = Stage::with_everything();
     let mut nowhere = stage.conf.clone();
     nowhere["confDir"] = json!(stage.scene.path("nowhere"));

@@ -21,7 +21,6 @@ mod by_hand;
 mod check;
 mod configured;
 mod default_route;
-mod defects;
 mod del;
 mod doctor;
 mod housekeeping;
@@ -31,6 +30,7 @@ mod spy;
 mod status;
 mod storm;
 mod two_networks;
+mod where_the_peer_fails;
 mod words;
 
 use common::Pod;

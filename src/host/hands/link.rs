@@ -8,7 +8,7 @@ use crate::host::netlink::sockets::Pod;
 use crate::host::netlink::{Socket, Sockets};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::result::Interface;
-use crate::model::{CniResult, FaultKind, NetnsPath};
+use crate::model::{CniResult, FaultKind, NetnsPath, Owner};
 use crate::plan::facts::Place;
 use crate::plan::mark::{self, Aliased};
 use crate::plan::step::{LinkKind, LinkStep, Progress, Step};
@@ -149,5 +149,9 @@ pub(super) fn drift(what: String) -> Fault {
 
 /// The pod's namespace, without which nothing can be made or checked.
 pub(super) fn netns(site: Site<'_>) -> Outcome<&NetnsPath> {
-    site.netns.ok_or_else(|| Fault::new(FaultKind::Environment, "the pod's network namespace is gone"))
+    site.netns.ok_or_else(|| {
+        let Owner { container, .. } = &site.attachment.owner;
+        let what = format!("the network namespace of sandbox {:?} is gone", container.as_str());
+        Fault::new(FaultKind::Environment, what).remedy("none is needed if the pod goes; else restart it")
+    })
 }

@@ -182,7 +182,9 @@ impl Line {
             let start = Instant::now();
             (self.insist(ask, start + allowance).await, start.elapsed())
         })?;
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = self.left().saturating_sub(taken);
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = left.saturating_sub(taken);
+        drop(left);
         answer
     }
 

@@ -57,7 +57,7 @@ impl Device {
 /// # Errors
 /// The kernel could not be asked.
 pub fn by_name(socket: &mut Socket, name: &str) -> Outcome<Option<Device>> {
-    link::one(socket, LinkUnspec::new_with_name(name), read)
+    link::one(socket, LinkUnspec::new_with_name(name), read).map_err(|fault| link::unseen(fault, &name))
 }
 
 /// Finds a link by index.
@@ -65,7 +65,7 @@ pub fn by_name(socket: &mut Socket, name: &str) -> Outcome<Option<Device>> {
 /// # Errors
 /// The kernel could not be asked.
 pub fn by_index(socket: &mut Socket, index: u32) -> Outcome<Option<Device>> {
-    link::one(socket, LinkUnspec::new_with_index(index), read)
+    link::one(socket, LinkUnspec::new_with_index(index), read).map_err(|fault| link::unseen(fault, &index))
 }
 
 /// All links of a namespace. Meant for a pod's, which has few.

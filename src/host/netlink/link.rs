@@ -1,5 +1,6 @@
 //! Links over netlink (`rtnetlink(7)`, RTM_NEWLINK and its kin; kernel `if_link.h`).
 
+use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -49,7 +50,7 @@ pub struct Seen {
 /// # Errors
 /// The kernel could not be asked.
 pub fn by_name(socket: &mut Socket, name: &str) -> Outcome<Option<Seen>> {
-    one(socket, LinkUnspec::new_with_name(name), read)
+    one(socket, LinkUnspec::new_with_name(name), read).map_err(|fault| unseen(fault, &name))
 }
 
 /// Finds a link by index.
@@ -57,7 +58,12 @@ pub fn by_name(socket: &mut Socket, name: &str) -> Outcome<Option<Seen>> {
 /// # Errors
 /// The kernel could not be asked.
 pub fn by_index(socket: &mut Socket, index: u32) -> Outcome<Option<Seen>> {
-    one(socket, LinkUnspec::new_with_index(index), read)
+    one(socket, LinkUnspec::new_with_index(index), read).map_err(|fault| unseen(fault, &index))
+}
+
+/// Says which link the kernel could not be asked about.
+pub(super) fn unseen(fault: Fault, link: &dyn fmt::Debug) -> Fault {
+    fault.while_doing(format!("cannot look link {link:?} up")).remedy("see the kernel's log on this node")
 }
 
 /// Finds one link, as `read` sees it.
@@ -70,7 +76,7 @@ pub(super) fn one<T>(
     match socket.ask(Request::one(libc::RTM_GETLINK, &message))? {
         Ok(told) => Ok(told.iter().find_map(read)),
         Err(refusal) if refusal.errno == libc::ENODEV => Ok(None),
-        Err(refusal) => Err(Fault::new(FaultKind::Kernel, "cannot look a link up").because(refusal)),
+        Err(refusal) => Err(Fault::new(FaultKind::Kernel, "the kernel does not tell of it").because(refusal)),
     }
 }
 
@@ -163,7 +169,7 @@ fn finish<T>(builder: LinkMessageBuilder<T>, step: &LinkStep, cradle: Cradle<'_>
 /// # Errors
 /// What the kernel said.
 pub fn delete(socket: &mut Socket, index: u32) -> Outcome<()> {
-    gone(socket, LinkUnspec::new_with_index(index).build())
+    gone(socket, LinkUnspec::new_with_index(index).build(), format_args!("link {index}"))
 }
 
 /// Deletes every link of a group in one request, and so in the time of one. An empty group counts as deleted.
@@ -171,13 +177,16 @@ pub fn delete(socket: &mut Socket, index: u32) -> Outcome<()> {
 /// # Errors
 /// What the kernel said; then no link was deleted.
 pub fn delete_group(socket: &mut Socket, group: u32) -> Outcome<()> {
-    gone(socket, LinkMessageBuilder::<LinkUnspec>::default().link_group(group).build())
+    let message = LinkMessageBuilder::<LinkUnspec>::default().link_group(group).build();
+    gone(socket, message, format_args!("the links of group {group}"))
 }
 
-fn gone(socket: &mut Socket, message: LinkMessage) -> Outcome<()> {
+fn gone(socket: &mut Socket, message: LinkMessage, what: fmt::Arguments<'_>) -> Outcome<()> {
     match socket.ask(Request::change(libc::RTM_DELLINK, &message, 0))? {
         Err(refusal) if refusal.errno != libc::ENODEV => {
-            Err(Fault::new(FaultKind::Kernel, "cannot delete a link").because(refusal))
+            Err(Fault::new(FaultKind::Kernel, format!("cannot delete {what}"))
+                .because(refusal)
+                .remedy("see the kernel's log on this node"))
         }
         Ok(_) | Err(_) => Ok(()),
     }
@@ -192,9 +201,11 @@ pub fn regroup(socket: &mut Socket, indices: &[u32], group: u32) -> Outcome<()> 
         let builder = LinkUnspec::new_with_index(*index).link_group(group);
         Request::change(libc::RTM_SETLINK, &builder.build(), 0)
     });
-    for answer in socket.ask_all(requests.collect())? {
+    for (answer, index) in socket.ask_all(requests.collect())?.into_iter().zip(indices) {
         answer.map_err(|refusal| {
-            Fault::new(FaultKind::Kernel, "cannot mark a link for deletion").because(refusal)
+            Fault::new(FaultKind::Kernel, format!("cannot mark link {index} for deletion"))
+                .because(refusal)
+                .remedy("see the kernel's log on this node")
         })?;
     }
     Ok(())

@@ -81,8 +81,7 @@ impl Settings {
     pub fn read(object: &Object, name: &str) -> Outcome<Self> {
         let settings = Self::read_without_default(object, name)?;
         if settings.delegates.is_empty() && settings.cluster_network.is_none() {
-            return Err(Fault::new(FaultKind::Config, "no default network is configured")
-                .remedy("write it into \"delegates\", or name it in \"clusterNetwork\""));
+            return Err(no_default_network());
         }
         Ok(settings)
     }
@@ -123,6 +122,12 @@ impl Settings {
     }
 }
 
+/// The fault of a configuration without a default network.
+pub fn no_default_network() -> Fault {
+    Fault::new(FaultKind::Config, "no default network is configured")
+        .remedy("write it into \"delegates\", or name it in \"clusterNetwork\"")
+}
+
 fn delegates(raw: &RawValue, name: &str, version: CniVersion) -> Outcome<Vec<Network>> {
     let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|cause| {
         Fault::new(FaultKind::Decode, "cannot read \"delegates\"")
@@ -131,7 +136,7 @@ fn delegates(raw: &RawValue, name: &str, version: CniVersion) -> Outcome<Vec<Net
     })?;
     let each = items.into_iter().enumerate().map(|(n, item)| {
         Network::parse_within(item.get().as_bytes(), Some(name), version)
-            .map_err(|fault| fault.while_doing(format!("delegate {n}")))
+            .map_err(|fault| fault.while_doing(format!("delegate {}", n + 1)))
     });
     each.collect()
 }
