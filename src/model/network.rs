@@ -1,5 +1,6 @@
 //! A network: a chain of plugin configurations with a name (CNI specification 1.1.0, section 1).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -68,6 +69,15 @@ impl PluginConf {
         let Some(raw) = self.object.find("capabilities") else { return false };
         let wanted: Object = serde_json::from_str(raw.get()).unwrap_or_default();
         wanted.get(capability).is_some_and(|v| v.get() == "true")
+    }
+
+    /// Refuses capabilities of which it cannot be told whether they are asked for.
+    ///
+    /// # Errors
+    /// `capabilities` is no object, or one of them is neither true nor false.
+    pub fn refuse_wrong_capabilities(&self) -> Outcome<()> {
+        let Some(raw) = self.object.find("capabilities") else { return Ok(()) };
+        object::decode::<BTreeMap<String, bool>>(raw, "\"capabilities\"").map(drop)
     }
 
     /// The configuration the plugin is given: `name` and `cniVersion` of its network, `runtimeConfig` with the

@@ -15,7 +15,9 @@ use crate::model::{Attachment, NetnsPath, Network, Owner, PluginConf};
 /// The first configuration that can never be right, named by attachment and plugin.
 pub fn read(attachment: &Attachment) -> Outcome<Vec<Box<dyn Wanted>>> {
     let each = attachment.network.plugins.iter().map(|conf| {
-        kinds::of(conf).read(Ask { conf, attachment }).map_err(|fault| {
+        let read =
+            conf.refuse_wrong_capabilities().and_then(|()| kinds::of(conf).read(Ask { conf, attachment }));
+        read.map_err(|fault| {
             let owner = attachment.owner.ifname.as_str();
             fault.while_doing(format!(
                 "cannot attach {owner:?} ({}): plugin {:?}",

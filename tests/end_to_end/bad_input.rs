@@ -29,7 +29,7 @@ fn with_network(stage: &Stage, change: impl FnOnce(&mut Value)) -> Value {
 fn configurations_that_can_never_be_right_are_refused_and_change_nothing() {
     let stage = Stage::with(Scene::new(), &json!([]));
     type Change = fn(&mut Value);
-    let cases: [(Change, u64, &str); 19] = [
+    let cases: [(Change, u64, &str); 21] = [
         (|n| n["mode"] = json!("router"), 7, "\"mode\" is \"router\""),
         (|n| n["mtu"] = json!(-1), 7, "\"mtu\" is -1"),
         (|n| n["mtu"] = json!(9000), 7, "\"mtu\" is 9000, but master \"up0\" has 1500"),
@@ -58,6 +58,12 @@ fn configurations_that_can_never_be_right_are_refused_and_change_nothing() {
             7,
             "10.0.0.300/24",
         ),
+        (
+            |n| n["capabilities"] = json!({"mac": "true"}),
+            6,
+            "plugin \"macvlan\": cannot read \"capabilities\": invalid type: string \"true\", expected a boolean",
+        ),
+        (|n| n["capabilities"] = json!(["mac"]), 6, "cannot read \"capabilities\""),
         (|n| n["ipam"] = json!({"type": "no-such-ipam"}), 100, "no-such-ipam"),
         (|n| n["type"] = json!("no-such-plugin"), 100, "no-such-plugin"),
         (|n| n["cniVersion"] = json!("9.9.9"), 1, "9.9.9"),
