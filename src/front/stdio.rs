@@ -9,11 +9,11 @@ use std::time::Instant;
 use super::context::Context;
 use super::log::{self, Caller};
 use super::{runtime, serve};
-use crate::model::Object;
 use crate::model::call::{Call, Command};
-use crate::model::fault::{ErrorReply, Outcome};
+use crate::model::fault::Outcome;
 use crate::model::settings::Logging;
 use crate::model::version::version_reply;
+use crate::model::{Object, json};
 
 /// Whether the program was called as a plugin.
 #[allow(clippy::disallowed_methods, reason = "doors read the environment")]
@@ -38,7 +38,8 @@ pub(super) fn answer() -> ExitCode {
     log::done(&caller.command, reply.as_ref().err(), began.elapsed());
     match reply {
         Ok(reply) => print(&reply, ExitCode::SUCCESS),
-        Err(reply) => print(&pretty(&reply), ExitCode::FAILURE),
+        // Numbers and texts: they cannot fail to be JSON.
+        Err(reply) => print(&json::pretty(&reply).unwrap_or_default(), ExitCode::FAILURE),
     }
 }
 
@@ -54,15 +55,6 @@ fn run(call: &Call) -> Outcome<Vec<u8>> {
 fn logging(stdin: &[u8]) -> Logging {
     let object = Object::parse(stdin, "the configuration on standard input");
     object.and_then(|object| Logging::read(&object)).unwrap_or_default()
-}
-
-fn pretty(reply: &ErrorReply) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    // Numbers and texts, into memory: this cannot fail.
-    drop(serde::Serialize::serialize(reply, &mut serializer));
-    bytes
 }
 
 fn print(reply: &[u8], code: ExitCode) -> ExitCode {

@@ -14,15 +14,13 @@ mod read;
 mod tests;
 mod write;
 
-use serde::Serialize;
-use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::value::RawValue;
 
-use super::cidr;
 use super::fault::{Fault, FaultKind, Outcome};
 use super::object::Object;
 use super::result::{CniResult, IpConfig, Route};
 use super::version::CniVersion;
+use super::{cidr, json};
 
 /// Reads a result in the version it names itself, or else in `fallback`. `null` counts as `{}`, keys match in any
 /// letter case, unknown keys are passed over.
@@ -50,10 +48,7 @@ pub fn read(bytes: &[u8], fallback: CniVersion) -> Outcome<CniResult> {
 /// A result without any address in 0.2.0 or 0.1.0, which have no other way to say anything.
 pub fn write(result: &CniResult, version: CniVersion) -> Outcome<Vec<u8>> {
     let form = write::Form::of(canonical(result.clone()), version)?;
-    let mut bytes = Vec::new();
-    let mut pretty = Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b"    "));
-    form.serialize(&mut pretty).map_err(unwritable)?;
-    Ok(bytes)
+    json::pretty(&form).map_err(unwritable)
 }
 
 /// The result in a version, compact: what `prevResult` is set to.

@@ -14,6 +14,7 @@ pub mod event;
 pub mod fault;
 pub mod folded;
 pub mod ids;
+pub mod json;
 pub mod mac;
 pub mod network;
 pub mod object;

@@ -10,11 +10,11 @@ mod tests;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::attachment::{Attachment, Role};
 use super::device_info::DeviceInfo;
 use super::fault::{Fault, FaultKind, Outcome};
+use super::json;
 use super::result::{CniResult, Dns, Interface};
 
 /// One interface of a pod, as it is published.
@@ -134,11 +134,8 @@ pub fn text(entries: &[NetworkStatus]) -> String {
 }
 
 fn indented(entry: &NetworkStatus) -> String {
-    let mut bytes = Vec::new();
-    let mut serializer = Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b"    "));
-    // Every field is text, a number or a list of such: writing to memory cannot fail.
-    entry.serialize(&mut serializer).unwrap_or_default();
-    String::from_utf8(bytes).unwrap_or_default()
+    // Every field is text, a number or a list of such.
+    String::from_utf8(json::pretty(entry).unwrap_or_default()).unwrap_or_default()
 }
 
 /// Reads an annotation's text; an empty one has no entries.

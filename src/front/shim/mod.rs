@@ -25,7 +25,7 @@ use crate::model::fault::{ErrorReply, Fault, Outcome};
 use crate::model::settings::STATE_DIR;
 use crate::model::thick::{CNI, Question, SOCKET, SOCKET_DIR};
 use crate::model::version::{CniVersion, version_reply};
-use crate::model::{FaultKind, Object};
+use crate::model::{FaultKind, Object, json};
 
 /// How long an ADD, CHECK or GC waits for a daemon that is not there (yet): as long as the peer's.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
     let (bytes, code) = match reply {
         Ok(bytes) => (bytes, ExitCode::SUCCESS),
         // Numbers and texts: they cannot fail to be JSON.
-        Err(error) => (serde_json::to_vec_pretty(&error).unwrap_or_default(), ExitCode::FAILURE),
+        Err(error) => (json::pretty(&error).unwrap_or_default(), ExitCode::FAILURE),
     };
     let mut stdout = io::stdout().lock();
     match stdout.write_all(&bytes).and_then(|()| stdout.flush()) {
