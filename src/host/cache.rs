@@ -7,9 +7,9 @@ mod ours;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -18,6 +18,7 @@ pub use ours::Ours;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::file;
 use crate::model::args::CniArgs;
 use crate::model::dialect;
 use crate::model::fault::{Fault, FaultKind, Outcome};
@@ -34,6 +35,8 @@ const WRITER: &str = "manifold";
 /// but no directory.
 const NURSERY: &str = ".manifold";
 
+/// Longest file read, in bytes: what the longest configuration (in base64) and result would fill.
+const MAX_FILE: u64 = 4 * object::MAX_BYTES as u64;
 /// Most attachments of one container that are looked for.
 const MAX_OF_CONTAINER: usize = 1024;
 
@@ -119,9 +122,11 @@ impl ResultCache {
     /// A file that is there and cannot be read.
     pub fn get(&self, owner: &Owner, network: &NetworkName) -> Outcome<Option<CachedResult>> {
         let name = name(owner, network);
-        let bytes = match read_bounded(&self.results.join(&name)) {
+        let bytes = match file::read(&self.results.join(&name), MAX_FILE) {
             Ok(bytes) => bytes,
-            Err(error) if is_no_file(&error) => return Ok(None),
+            Err(error) if file::is_none(&error) || error.kind() == io::ErrorKind::FileTooLarge => {
+                return Ok(None);
+            }
             Err(error) => return Err(unusable("read", &name, error)),
         };
         let file: Option<CacheFile> = serde_json::from_slice(&bytes).ok();
@@ -137,7 +142,7 @@ impl ResultCache {
         let failed = |cause| unusable("look for", container.as_str(), cause);
         let listing = match fs::read_dir(&self.results) {
             Ok(listing) => listing,
-            Err(error) if is_no_file(&error) => return Ok(Vec::new()),
+            Err(error) if file::is_none(&error) => return Ok(Vec::new()),
             Err(error) => return Err(failed(error)),
         };
         let mut found = Vec::new();
@@ -147,7 +152,7 @@ impl ResultCache {
             if !name.to_string_lossy().contains(&part) {
                 continue;
             }
-            let Ok(bytes) = read_bounded(&self.results.join(&name)) else { continue };
+            let Ok(bytes) = file::read(&self.results.join(&name), MAX_FILE) else { continue };
             let Ok(file) = serde_json::from_slice::<CacheFile>(&bytes) else { continue };
             let owner = file.if_name.parse().map(|ifname| Owner { container: container.clone(), ifname });
             if let (Ok(owner), Ok(network)) = (owner, file.network_name.parse())
@@ -167,11 +172,8 @@ impl ResultCache {
     /// It still stands.
     pub fn remove(&self, owner: &Owner, network: &NetworkName) -> Outcome<()> {
         let name = name(owner, network);
-        for file in [self.results.join(NURSERY).join(&name), self.results.join(&name)] {
-            match fs::remove_file(file) {
-                Err(error) if !is_no_file(&error) => return Err(unusable("remove", &name, error)),
-                Ok(()) | Err(_) => {}
-            }
+        for path in [self.results.join(NURSERY).join(&name), self.results.join(&name)] {
+            file::gone(fs::remove_file(path)).map_err(|error| unusable("remove", &name, error))?;
         }
         Ok(())
     }
@@ -181,10 +183,7 @@ impl ResultCache {
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let nursery = self.results.join(NURSERY);
         DirBuilder::new().recursive(true).mode(0o700).create(&nursery)?;
-        let young = nursery.join(name);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&young)?;
-        file.write_all(bytes)?;
-        fs::rename(&young, self.results.join(name))
+        file::put(&nursery.join(name), &self.results.join(name), 0o600, bytes)
     }
 }
 
@@ -225,19 +224,6 @@ fn sayable(result: &CniResult, version: CniVersion) -> Outcome<Option<Box<RawVal
 /// The library's name for an attachment's file. Its parts are checked names: it is one component of a path.
 fn name(owner: &Owner, network: &NetworkName) -> String {
     format!("{network}-{}-{}", owner.container, owner.ifname)
-}
-
-/// Reads a file, up to what the longest configuration (in base64) and result would fill.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(4 * object::MAX_BYTES as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Whether there is no file of that name; a directory is not ours either, and too long a name cannot be one.
-fn is_no_file(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound};
-    matches!(error.kind(), NotFound | IsADirectory | NotADirectory | InvalidFilename)
 }
 
 fn unusable(verb: &str, name: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {

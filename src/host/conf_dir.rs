@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::lock;
+use super::{file, lock};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object;
 
@@ -33,12 +33,7 @@ pub fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
 /// # Errors
 /// It cannot be read, or is longer than any configuration.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_CONF + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_CONF {
-        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {MAX_CONF} bytes")));
-    }
-    Ok(bytes)
+    file::read(path, MAX_CONF)
 }
 
 /// Puts a file in its place, whatever is there now.

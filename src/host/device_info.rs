@@ -1,12 +1,13 @@
 //! The files that tell of devices, and what the kernel tells of a PCI function (`Documentation/ABI/testing/sysfs-bus-pci`).
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path};
 
 use nix::libc;
 
+use super::file;
 use crate::model::device::DeviceId;
 use crate::model::device_info::{Device, DeviceInfo, MAX_BYTES, Pci};
 use crate::model::fault::{Fault, FaultKind, Outcome};
@@ -58,12 +59,7 @@ pub(super) fn joined(written: Option<DeviceInfo>, learnt: Option<DeviceInfo>) ->
 
 /// Removes the attachment's file.
 pub(super) fn remove(step: &DeviceInfoStep) -> Outcome<()> {
-    match fs::remove_file(&step.file) {
-        Err(cause) if !matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(failed("remove", &step.file, cause))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
+    file::gone(fs::remove_file(&step.file)).map_err(|cause| failed("remove", &step.file, cause))
 }
 
 /// The description with what it leaves open, as far as the kernel knows it.
@@ -134,13 +130,7 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
     // A dot more may be one too many for a name.
     let young = folder.join(format!(".{}", mark::digest(&name.to_string_lossy())));
-    match fs::remove_file(&young) {
-        Err(cause) if cause.kind() != ErrorKind::NotFound => return Err(cause),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o444).open(&young)?;
-    let placed = file.write_all(text).and_then(|()| fs::rename(&young, path));
-    placed.inspect_err(|_| fs::remove_file(&young).unwrap_or_default())
+    file::put(&young, path, 0o444, text)
 }
 
 fn failed(verb: &str, path: &Path, cause: io::Error) -> Fault {

@@ -6,6 +6,7 @@ pub mod conf_dir;
 mod device_info;
 pub mod directory;
 pub mod exec;
+mod file;
 pub mod hands;
 pub mod ipam;
 pub mod journal;

@@ -9,9 +9,9 @@ mod entry;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use entry::Delegate;
@@ -20,6 +20,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde_json::value::RawValue;
 
+use super::file;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::{Attachment, ContainerId, Owner};
 
@@ -110,7 +111,8 @@ impl Sandboxes {
     /// # Errors
     /// It still stands.
     pub fn forget(&self, container: &ContainerId) -> Outcome<()> {
-        gone(fs::remove_file(self.path(container))).map_err(|cause| unusable("remove", container, cause))
+        file::gone(fs::remove_file(self.path(container)))
+            .map_err(|cause| unusable("remove", container, cause))
     }
 
     /// Moves the file of a sandbox out of the way, where a person can look at it.
@@ -121,7 +123,7 @@ impl Sandboxes {
         let failed = |cause| unusable("set aside", container, cause);
         self.make_nursery().map_err(failed)?;
         let aside = self.dir.join(NURSERY).join(format!("{container}.unreadable"));
-        gone(fs::rename(self.path(container), aside)).map_err(failed)
+        file::gone(fs::rename(self.path(container), aside)).map_err(failed)
     }
 
     fn path(&self, container: &ContainerId) -> PathBuf {
@@ -130,14 +132,11 @@ impl Sandboxes {
 
     fn entries(&self, container: &ContainerId) -> Outcome<Option<Vec<Box<RawValue>>>> {
         let failed = |cause: Box<dyn std::error::Error + Send + Sync>| unusable("read", container, cause);
-        let bytes = match read_bounded(&self.path(container)) {
+        let bytes = match file::read(&self.path(container), MAX_FILE) {
             Ok(bytes) => bytes,
-            Err(error) if is_no_file(&error) => return Ok(None),
+            Err(error) if file::is_none(&error) => return Ok(None),
             Err(error) => return Err(failed(error.into())),
         };
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(failed(format!("it is longer than {MAX_FILE} bytes").into()));
-        }
         let entries: Vec<Box<RawValue>> =
             serde_json::from_slice(&bytes).map_err(|cause| failed(cause.into()))?;
         if entries.len() > MAX_ENTRIES {
@@ -158,14 +157,7 @@ impl Sandboxes {
         let bytes = serde_json::to_vec(entries).map_err(|cause| unusable("write", container, cause))?;
         self.make_nursery().map_err(failed)?;
         let young = self.dir.join(NURSERY).join(container.as_str());
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&young)
-            .map_err(failed)?;
-        file.write_all(&bytes).map_err(failed)?;
+        file::write(&young, 0o600, &bytes).map_err(failed)?;
         replace(&young, &self.path(container)).map_err(failed)
     }
 
@@ -174,7 +166,7 @@ impl Sandboxes {
     }
 
     fn clear_nursery(&self, container: &ContainerId) -> Outcome<()> {
-        gone(fs::remove_file(self.dir.join(NURSERY).join(container.as_str())))
+        file::gone(fs::remove_file(self.dir.join(NURSERY).join(container.as_str())))
             .map_err(|cause| unusable("remove", container, cause))
     }
 }
@@ -187,27 +179,6 @@ fn replace(young: &Path, place: &Path) -> io::Result<()> {
         Err(Errno::ENOENT | Errno::EINVAL | Errno::ENOSYS) => fs::rename(young, place),
         Err(errno) => Err(errno.into()),
     }
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// What is gone already is no failure.
-fn gone(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if is_no_file(&error) => Ok(()),
-        done => done,
-    }
-}
-
-fn is_no_file(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
-    )
 }
 
 fn unusable(

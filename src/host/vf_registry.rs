@@ -9,15 +9,15 @@
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::lock;
 use super::netns::Netns;
+use super::{file, lock};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{FaultKind, NetnsPath, Object, Owner, PciAddress};
 
@@ -154,7 +154,7 @@ impl VfRegistry {
     /// It still stands.
     pub fn strike(&self, vf: PciAddress) -> Outcome<()> {
         let path = self.allocation(vf);
-        gone(fs::remove_file(&path)).map_err(|cause| unusable(&path, cause))
+        file::gone(fs::remove_file(&path)).map_err(|cause| unusable(&path, cause))
     }
 
     /// What the peer left of an attachment; `None` if it made none.
@@ -176,11 +176,8 @@ impl VfRegistry {
         let path = self.cached(owner);
         // No name of the peer's begins so: a container's id does not.
         let young = self.dir.join(format!(".{}-{}", owner.container, owner.ifname));
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&young);
-        file.and_then(|mut file| io::Write::write_all(&mut file, left.to_string().as_bytes()))
-            .and_then(|()| fs::rename(&young, &path))
-            .map_err(|cause| unusable(&path, cause))
+        let put = file::put(&young, &path, 0o600, left.to_string().as_bytes());
+        put.map_err(|cause| unusable(&path, cause))
     }
 
     /// Removes what the peer left of an attachment, or Manifold for it.
@@ -191,7 +188,7 @@ impl VfRegistry {
         let path = self.cached(owner);
         // Only a crash leaves this one.
         fs::remove_file(self.dir.join(format!(".{}-{}", owner.container, owner.ifname))).ok();
-        gone(fs::remove_file(&path)).map_err(|cause| unusable(&path, cause))
+        file::gone(fs::remove_file(&path)).map_err(|cause| unusable(&path, cause))
     }
 
     fn allocated(&self, vf: PciAddress) -> Outcome<Option<String>> {
@@ -212,18 +209,10 @@ fn make(folder: &Path) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> Outcome<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes)) {
-        Ok(_) => Ok(Some(bytes)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+    match file::read(path, MAX_FILE) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if file::is_none(&error) => Ok(None),
         Err(error) => Err(unusable(path, error)),
-    }
-}
-
-fn gone(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(()),
-        done => done,
     }
 }
 

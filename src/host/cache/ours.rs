@@ -3,7 +3,8 @@
 use std::fs;
 use std::time::SystemTime;
 
-use super::{CacheFile, NURSERY, ResultCache, WRITER, is_no_file, read_bounded, unusable};
+use super::{CacheFile, MAX_FILE, NURSERY, ResultCache, WRITER, unusable};
+use crate::host::file;
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::{NetnsPath, NetworkName, Owner};
 
@@ -31,7 +32,7 @@ impl ResultCache {
         };
         let listing = match fs::read_dir(&self.results) {
             Ok(listing) => listing,
-            Err(error) if is_no_file(&error) => return Ok(Vec::new()),
+            Err(error) if file::is_none(&error) => return Ok(Vec::new()),
             Err(error) => return Err(failed(error)),
         };
         let mut names = Vec::new();
@@ -47,7 +48,7 @@ impl ResultCache {
     /// What the file of this name holds; `None` for one that is not there, that another program wrote, or that stands
     /// under a name which is not its own.
     pub fn ours(&self, name: &str) -> Option<Ours> {
-        let bytes = read_bounded(&self.results.join(name)).ok()?;
+        let bytes = file::read(&self.results.join(name), MAX_FILE).ok()?;
         let file: CacheFile = serde_json::from_slice(&bytes).ok()?;
         let owner = Owner::parse(&file.container_id, &file.if_name).ok()?;
         let network: NetworkName = file.network_name.parse().ok()?;
@@ -73,7 +74,7 @@ impl ResultCache {
             let name = entry.file_name();
             match fs::remove_file(entry.path()) {
                 Ok(()) => removed += 1,
-                Err(error) if is_no_file(&error) => {}
+                Err(error) if file::is_none(&error) => {}
                 Err(error) => return Err(unusable("remove", &name.to_string_lossy(), error)),
             }
         }

@@ -1,8 +1,7 @@
 //! What the kubelet's device manager keeps in a file, its checkpoint: JSON, replaced as a whole whenever a device is given.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -10,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use prost::Message as _;
 use serde::Deserialize;
 
+use crate::host::file;
 use crate::model::device::{DeviceId, Portion};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::pod::PodName;
@@ -71,9 +71,7 @@ pub(super) fn portions(file: &Path, pod: &PodName) -> Outcome<Vec<Portion>> {
     let uid = pod.uid.as_deref().ok_or_else(|| {
         failed(FaultKind::Absent).because("it knows pods by UID, which the runtime does not tell")
     })?;
-    let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes));
-    read.map_err(|cause| {
+    let bytes = file::read(file, MAX_BYTES).map_err(|cause| {
         let kind = if cause.kind() == ErrorKind::NotFound { FaultKind::Absent } else { FaultKind::Io };
         failed(kind).because(cause)
     })?;

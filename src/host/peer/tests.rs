@@ -126,7 +126,7 @@ fn a_file_that_is_no_list_is_an_error_and_is_not_lost_to_a_new_one() {
 #[test]
 fn a_file_that_is_too_long_is_not_read() {
     let dir = tempfile::tempdir().unwrap();
-    let long = File::create(dir.path().join("c1")).unwrap();
+    let long = fs::File::create(dir.path().join("c1")).unwrap();
     long.set_len(MAX_FILE + 1).unwrap();
 
     let fault = Sandboxes::new(dir.path()).read(&"c1".parse().unwrap()).unwrap_err();
