@@ -46,7 +46,11 @@ impl Cluster {
 
     /// What the pod is told: networks and interfaces.
     fn status(&self) -> Vec<(String, String)> {
-        let pod = self.server.pod("ns/p").unwrap();
+        self.status_of("ns/p")
+    }
+
+    pub(crate) fn status_of(&self, pod: &str) -> Vec<(String, String)> {
+        let pod = self.server.pod(pod).unwrap();
         let text =
             pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"].as_str().unwrap_or("[]");
         let list: Vec<Value> = serde_json::from_str(text).unwrap();

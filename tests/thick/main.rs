@@ -25,6 +25,7 @@ mod kept;
 #[path = "../common/kubelet/mod.rs"]
 mod kubelet;
 mod live;
+mod mingled;
 mod peer_client;
 mod rooted;
 #[path = "../common/scene.rs"]
