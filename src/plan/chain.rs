@@ -7,7 +7,7 @@ use super::kind::{Ask, Wanted};
 use super::step::{CacheStep, DefaultRouteStep, DeviceInfoStep, ExecStep, Step, Yields};
 use super::{device_file, ipam, keys, kinds};
 use crate::model::fault::Outcome;
-use crate::model::{Attachment, NetnsPath, Network, Owner, PluginConf};
+use crate::model::{Attachment, NetnsPath, Network, Object, Owner, PluginConf};
 
 /// Reads every plugin of an attachment's network.
 ///
@@ -15,9 +15,7 @@ use crate::model::{Attachment, NetnsPath, Network, Owner, PluginConf};
 /// The first configuration that can never be right, named by attachment and plugin.
 pub fn read(attachment: &Attachment) -> Outcome<Vec<Box<dyn Wanted>>> {
     let each = attachment.network.plugins.iter().map(|conf| {
-        let read =
-            conf.refuse_wrong_capabilities().and_then(|()| kinds::of(conf).read(Ask { conf, attachment }));
-        read.map_err(|fault| {
+        read_one(Ask { conf, attachment }).map_err(|fault| {
             let owner = attachment.owner.ifname.as_str();
             fault.while_doing(format!(
                 "cannot attach {owner:?} ({}): plugin {:?}",
@@ -29,15 +27,36 @@ pub fn read(attachment: &Attachment) -> Outcome<Vec<Box<dyn Wanted>>> {
     each.collect()
 }
 
+fn read_one(ask: Ask<'_>) -> Outcome<Box<dyn Wanted>> {
+    ask.conf.refuse_wrong_capabilities()?;
+    kinds::refuse_wrong_choice(ask.conf)?;
+    kinds::of(ask.conf).read(ask)
+}
+
 /// What is written in an attachment's network under keys that nobody reads, with the plugin that it is written for; and
 /// what the pod asked for of no plugin.
 pub fn unread(attachment: &Attachment) -> Vec<String> {
+    let beside = unread_beside(attachment.network.source.get());
     let each = attachment.network.plugins.iter().flat_map(|conf| {
         let whats = unread_of(conf, attachment.standalone.is_some());
         whats.into_iter().map(|what| format!("plugin {:?}: {what}", conf.kind().as_str()))
     });
-    each.chain(attachment.in_vain.0.iter().cloned()).collect()
+    beside.into_iter().chain(each).chain(attachment.in_vain.0.iter().cloned()).collect()
 }
+
+/// The same of the keys of a list beside its plugins.
+fn unread_beside(source: &str) -> Vec<String> {
+    let mut list: Object = serde_json::from_str(source).unwrap_or_default();
+    if list.find("plugins").is_none() {
+        return Vec::new();
+    }
+    let native = list.find("native").map(|_| NATIVE_OF_A_LIST.to_owned());
+    list.remove("native");
+    native.into_iter().chain(keys::unknown(&list, &[&keys::OF_A_LIST])).collect()
+}
+
+const NATIVE_OF_A_LIST: &str =
+    "\"native\" has no effect beside \"plugins\": write it into each plugin that it is for";
 
 fn unread_of(conf: &PluginConf, alone: bool) -> Vec<String> {
     let mut known = kinds::of(conf).keys().to_vec();

@@ -35,6 +35,20 @@ pub const EVERYWHERE: Known = Known {
     objects: &[],
 };
 
+/// The keys of a list of plugins.
+pub const OF_A_LIST: Known = Known {
+    plain: &[
+        "cniVersion",
+        "cniVersions",
+        "disableCheck",
+        "disableGC",
+        "loadOnlyInlinedPlugins",
+        "name",
+        "plugins",
+    ],
+    objects: &[],
+};
+
 /// The keys of the program itself, where it plays the part of one plugin.
 pub const OF_THE_PROGRAM: Known = Known {
     plain: &[

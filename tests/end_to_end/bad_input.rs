@@ -29,7 +29,7 @@ fn with_network(stage: &Stage, change: impl FnOnce(&mut Value)) -> Value {
 fn configurations_that_can_never_be_right_are_refused_and_change_nothing() {
     let stage = Stage::with(Scene::new(), &json!([]));
     type Change = fn(&mut Value);
-    let cases: [(Change, u64, &str); 21] = [
+    let cases: [(Change, u64, &str); 22] = [
         (|n| n["mode"] = json!("router"), 7, "\"mode\" is \"router\""),
         (|n| n["mtu"] = json!(-1), 7, "\"mtu\" is -1"),
         (|n| n["mtu"] = json!(9000), 7, "\"mtu\" is 9000, but master \"up0\" has 1500"),
@@ -63,6 +63,7 @@ fn configurations_that_can_never_be_right_are_refused_and_change_nothing() {
             6,
             "plugin \"macvlan\": cannot read \"capabilities\": invalid type: string \"true\", expected a boolean",
         ),
+        (|n| n["native"] = json!("false"), 6, "cannot read \"native\": invalid type: string \"false\""),
         (|n| n["capabilities"] = json!(["mac"]), 6, "cannot read \"capabilities\""),
         (|n| n["ipam"] = json!({"type": "no-such-ipam"}), 100, "no-such-ipam"),
         (|n| n["type"] = json!("no-such-plugin"), 100, "no-such-plugin"),

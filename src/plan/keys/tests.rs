@@ -165,6 +165,21 @@ fn addresses_that_nobody_is_asked_for_are_missed() {
 }
 
 #[test]
+fn keys_beside_the_plugins_of_a_list_are_told_too() {
+    let mut list = json!({
+        "cniVersion": "1.1.0", "cniVersions": [], "name": "n", "disableCheck": true, "disableGC": true,
+        "loadOnlyInlinedPlugins": true, "plugins": [{"type": "bridge"}], "_comment": "", "cni.dev/x": 1,
+    });
+    assert_eq!(warnings(list.clone()), [""; 0]);
+
+    list["native"] = json!(false);
+    list["disableCheq"] = json!(true);
+    let written = "\"native\" has no effect beside \"plugins\": write it into each plugin that it is for";
+    let misspelt = "\"disableCheq\" has no effect: there is no such key; did you mean \"disableCheck\"?";
+    assert_eq!(warnings(list), [written, misspelt]);
+}
+
+#[test]
 fn keys_that_others_read_are_passed_over() {
     let everywhere = json!({
         "cniVersion": "1.1.0", "name": "data", "type": "sriov", "ipam": {}, "dns": {}, "args": {"cni": {"x": 1}},

@@ -9,7 +9,8 @@ mod vhost_user;
 mod vlan;
 
 use super::kind::Kind;
-use crate::model::PluginConf;
+use crate::model::fault::Outcome;
+use crate::model::{PluginConf, object};
 
 /// The Kinds made in process.
 const NATIVE: [&dyn Kind; 6] = [
@@ -25,6 +26,17 @@ const NATIVE: [&dyn Kind; 6] = [
 /// `"native": false`; then its plugin is run.
 pub fn of(conf: &PluginConf) -> &'static dyn Kind {
     native(conf).unwrap_or(&exec::Exec)
+}
+
+/// Refuses a configuration that does not say whether its plugin is run.
+///
+/// # Errors
+/// `native` is neither true nor false.
+pub fn refuse_wrong_choice(conf: &PluginConf) -> Outcome<()> {
+    match conf.object().find("native").filter(|_| is_native_type(conf.kind().as_str())) {
+        Some(raw) => object::decode::<bool>(raw, "\"native\"").map(drop),
+        None => Ok(()),
+    }
 }
 
 /// Whether a configuration is served in process.
