@@ -12,6 +12,7 @@
 
 use manifold::engine::add::{Attached, add};
 use manifold::engine::del::{Detach, del};
+use manifold::engine::foresee::foresee;
 use manifold::engine::scope::Scope;
 use manifold::model::fault::Outcome;
 use manifold::model::{Attachment, Device, FaultKind, Network, Owner};
@@ -44,21 +45,35 @@ impl Scene {
         Self { sim, vf: manifold::sim::pristine().into_keys().next().unwrap().to_string() }
     }
 
-    fn add(&self, pod: &str, way: Way) -> Outcome<Vec<Attached>> {
+    fn attachment(&self, pod: &str, ifname: &str, way: Way) -> Attachment {
         let plugin = if way == Way::GivenToPlugin { "host-device" } else { "sriov" };
         let conf =
             format!(r#"{{"cniVersion":"1.1.0","name":"fast","type":"{plugin}","deviceID":"{}"}}"#, self.vf);
         let resource = Some("intel.com/vf".parse().unwrap());
         let device = Device { id: self.vf.parse().unwrap(), resource };
-        let attachment = Attachment {
+        Attachment {
             netns: Some(format!("/ns/{pod}").parse().unwrap()),
             device: (way != Way::Written).then_some(device),
             ..Attachment::new(
-                Owner::parse(pod, "net1").unwrap(),
+                Owner::parse(pod, ifname).unwrap(),
                 Network::parse(conf.as_bytes(), None).unwrap(),
             )
-        };
-        add(&self.sim.node(), vec![attachment])
+        }
+    }
+
+    /// An ADD. What refuses it is foreseen in the same words.
+    fn add(&self, pod: &str, way: Way) -> Outcome<Vec<Attached>> {
+        self.add_all(&[self.attachment(pod, "net1", way)])
+    }
+
+    fn add_all(&self, attachments: &[Attachment]) -> Outcome<Vec<Attached>> {
+        let foreseen = foresee(&self.sim.node(), attachments.to_vec());
+        let made = add(&self.sim.node(), attachments.to_vec());
+        assert_eq!(
+            foreseen.err().map(|fault| fault.to_string()),
+            made.as_ref().err().map(ToString::to_string)
+        );
+        made
     }
 
     fn del(&self, pod: &str) {
@@ -113,6 +128,24 @@ fn whoever_names_a_vf_has_the_one_claim_of_it() {
         scene.del("first");
         scene.add("next", next).unwrap();
         assert_eq!(scene.claims(), scene.had_by("next"), "{first:?}, then {next:?}");
+    }
+}
+
+#[test]
+fn a_pod_has_a_vf_once() {
+    for (first, next) in WAYS.iter().flat_map(|first| WAYS.map(|next| (*first, next))) {
+        let scene = Scene::new();
+        let (one, other) =
+            (scene.attachment("first", "net1", first), scene.attachment("first", "net2", next));
+
+        let refused = scene.add_all(&[one.clone(), other.clone()]).unwrap_err();
+        assert!(refused.to_string().contains("already, as \"net1\""), "{refused}");
+        assert_eq!(scene.claims(), []);
+
+        scene.add_all(&[one]).unwrap();
+        let refused = scene.add_all(&[other]).unwrap_err();
+        assert!(refused.to_string().contains("already, as \"net1\""), "{refused}");
+        assert_eq!(scene.claims(), scene.had_by("first"));
     }
 }
 

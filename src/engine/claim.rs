@@ -30,20 +30,36 @@ fn take_one(node: &Node<'_>, claim: &Claim, owner: &Owner) -> Outcome<()> {
     }
 }
 
+/// Finds out whether [`take`] would find a claim held, and frees nothing. Of the owner's own sandbox, these attachments
+/// stand.
+///
+/// # Errors
+/// As [`take`].
+pub(super) fn look(node: &Node<'_>, claim: &Claim, owner: &Owner, standing: &[Owner]) -> Outcome<()> {
+    for claim in claim.former().iter().chain([claim]) {
+        let Some(holder) = node.journal.holder(claim)?.filter(|holder| holder != owner) else { continue };
+        if holder.container == owner.container {
+            if standing.contains(&holder) {
+                return Err(twice(claim, &holder));
+            }
+            continue;
+        }
+        match node.journal.entries(&holder.container)?.into_iter().find(|entry| is_behind(entry, &holder)) {
+            None => {}
+            Some(Entry::Whole(record)) if matches!(node.life(&record), Ok(Life::Gone)) => {}
+            Some(Entry::Whole(_) | Entry::Broken(_)) => return Err(held(claim, &holder)),
+        }
+    }
+    Ok(())
+}
+
 /// Frees a claim whose holder's sandbox is gone, by undoing that holder's record.
 fn evict(node: &Node<'_>, claim: &Claim, holder: &Owner, owner: &Owner) -> Outcome<()> {
     if holder.container == owner.container {
-        return Err(Fault::new(
-            FaultKind::Config,
-            format!("this pod has {:?} already, as {:?}", claim.as_str(), holder.ifname.as_str()),
-        )
-        .remedy("attach the pod to that network once"));
+        return Err(twice(claim, holder));
     }
     let records = node.journal.lock(&holder.container, Patience::Try).map_err(|_| held(claim, holder))?;
-    let entry = records.entries()?.into_iter().find(|entry| match entry {
-        Entry::Whole(record) => record.attachment.owner == *holder,
-        Entry::Broken(broken) => broken.fault.kind() != FaultKind::Decode && broken.may_be_of(holder),
-    });
+    let entry = records.entries()?.into_iter().find(|entry| is_behind(entry, holder));
     let record = match entry {
         Some(Entry::Whole(record)) => record,
         Some(Entry::Broken(_)) => return Err(held(claim, holder)),
@@ -59,6 +75,20 @@ fn evict(node: &Node<'_>, claim: &Claim, holder: &Owner, owner: &Owner) -> Outco
         Some(fault) => Err(fault
             .while_doing(format!("cannot take {:?} over from {holder}, whose pod is gone", claim.as_str()))),
     }
+}
+
+/// Whether an entry is why somebody holds a claim.
+fn is_behind(entry: &Entry, holder: &Owner) -> bool {
+    match entry {
+        Entry::Whole(record) => record.attachment.owner == *holder,
+        Entry::Broken(broken) => broken.fault.kind() != FaultKind::Decode && broken.may_be_of(holder),
+    }
+}
+
+/// What is asked for twice by one pod.
+pub(super) fn twice(claim: &Claim, holder: &Owner) -> Fault {
+    let what = format!("this pod has {:?} already, as {:?}", claim.as_str(), holder.ifname.as_str());
+    Fault::new(FaultKind::Config, what).remedy("attach the pod to that network once")
 }
 
 fn held(claim: &Claim, holder: &Owner) -> Fault {

@@ -6,9 +6,10 @@ use super::add::pod_netns;
 use super::ports::{Entry, NetnsId, ifname_taken};
 use super::record::{Phase, Record};
 use super::survey::{self, Read, namesake, runs_a_plugin_for_it};
-use super::{Node, del};
+use super::{Node, claim, del};
 use crate::model::fault::{Fault, Outcome};
-use crate::model::{Attachment, FaultKind};
+use crate::model::{Attachment, FaultKind, Owner};
+use crate::plan::claim::Claim;
 use crate::plan::facts::LinkFacts;
 use crate::plan::mark;
 use crate::plan::step::Step;
@@ -27,44 +28,63 @@ pub struct Foreseen {
 /// Plans the attachments of one pod, as [`super::add::add`] would, and changes nothing.
 ///
 /// # Errors
-/// What an ADD finds out before it changes anything, and an interface name that it would find taken.
+/// What an ADD finds out before it changes anything, and what it would find taken: an interface's name, or what it must have
+/// for itself.
 pub fn foresee(node: &Node<'_>, attachments: Vec<Attachment>) -> Outcome<Vec<Foreseen>> {
     let reads: Vec<Read> = attachments.iter().map(survey::read).collect::<Outcome<_>>()?;
-    reads.iter().zip(&attachments).try_for_each(|(read, of)| read.claims(of).map(drop))?;
+    let claims: Vec<Vec<Claim>> =
+        reads.iter().zip(&attachments).map(|(read, of)| read.claims(of)).collect::<Outcome<_>>()?;
     let Some(first) = attachments.first() else { return Ok(Vec::new()) };
     let netns = pod_netns(node, first)?;
-    let cleared = cleared(node, &attachments, netns)?;
-    let each = reads.into_iter().zip(attachments).map(|(read, attachment)| {
+    let found = found(node, &attachments, netns)?;
+    let mut taken: Vec<(Claim, Owner)> = Vec::new();
+    let each = reads.into_iter().zip(attachments).zip(claims).map(|((read, attachment), claims)| {
         let Attachment { owner, label, .. } = &attachment;
         let named = format!("cannot attach {:?} ({label})", owner.ifname.as_str());
-        let steps = steps(node, &read, &attachment, &cleared);
+        let steps = claims.into_iter().try_for_each(|claim| {
+            if let Some((_, by)) = taken.iter().find(|(other, _)| *other == claim) {
+                return Err(claim::twice(&claim, by));
+            }
+            claim::look(node, &claim, owner, &found.standing)?;
+            taken.push((claim, owner.clone()));
+            Ok(())
+        });
+        let steps = steps.and_then(|()| self::steps(node, &read, &attachment, &found.cleared));
         let steps = steps.map_err(|fault: Fault| fault.while_doing(named))?;
         Ok(Foreseen { steps, warnings: read.warnings(&attachment), attachment })
     });
     each.collect()
 }
 
-/// What an ADD of these finds on record in this namespace and undoes first; where what stands there is no record, what such
-/// an attachment would have made.
+/// What an ADD finds on record in the pod's namespace.
+#[derive(Default)]
+struct Found {
+    /// What of its own attachments it undoes first; where what is there is no record, what such an attachment would have made.
+    cleared: Vec<Record>,
+    /// Others, which stand.
+    standing: Vec<Owner>,
+}
+
+/// What an ADD of these finds on record.
 ///
 /// # Errors
 /// One of them stands, or nobody can tell.
-fn cleared(node: &Node<'_>, attachments: &[Attachment], netns: NetnsId) -> Outcome<Vec<Record>> {
-    let mut cleared = Vec::new();
-    let Some(first) = attachments.first() else { return Ok(cleared) };
+fn found(node: &Node<'_>, attachments: &[Attachment], netns: NetnsId) -> Outcome<Found> {
+    let mut found = Found::default();
+    let Some(first) = attachments.first() else { return Ok(found) };
     let boot = node.probe.boot_id()?;
     for entry in node.journal.entries(&first.owner.container)? {
         match entry {
             Entry::Whole(record) => {
                 let Attachment { owner, .. } = &record.attachment;
                 let is_wanted = attachments.iter().any(|wanted| wanted.owner == *owner);
-                if !is_wanted || !record.is_of(&boot, &netns) {
-                    continue;
+                match (record.phase, is_wanted) {
+                    _ if !record.is_of(&boot, &netns) => {}
+                    (Phase::Attached, true) => return Err(ifname_taken(&owner.ifname)),
+                    (Phase::Attached, false) => found.standing.push(owner.clone()),
+                    (Phase::Pending | Phase::Detaching, true) => found.cleared.push(*record),
+                    (Phase::Pending | Phase::Detaching, false) => {}
                 }
-                if record.phase == Phase::Attached {
-                    return Err(ifname_taken(&owner.ifname));
-                }
-                cleared.push(*record);
             }
             Entry::Broken(broken) => {
                 let mut lost = attachments.iter().filter(|wanted| broken.may_be_of(&wanted.owner)).peekable();
@@ -72,12 +92,12 @@ fn cleared(node: &Node<'_>, attachments: &[Attachment], netns: NetnsId) -> Outco
                     return Err(broken.into_fault());
                 }
                 for wanted in lost {
-                    cleared.push(del::trace(node, wanted.clone())?);
+                    found.cleared.push(del::trace(node, wanted.clone())?);
                 }
             }
         }
     }
-    Ok(cleared)
+    Ok(found)
 }
 
 /// The plan of an attachment, where the pod has no interface of its name, or none once those records are undone.

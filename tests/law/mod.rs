@@ -7,6 +7,7 @@ use manifold::engine::Node;
 use manifold::engine::add::add;
 use manifold::engine::check::check;
 use manifold::engine::del::{Detach, del};
+use manifold::engine::foresee::foresee;
 use manifold::engine::gc::{Audience, Valid, gc};
 use manifold::engine::ports::{Entry, Hands, Holder, Journal, Patience, Records, Site, Undo};
 use manifold::engine::record::Record;
@@ -603,9 +604,13 @@ pub(crate) fn a_device_changes_hands(case: &Case, mutant: Mutant) -> Result<(), 
     // While the first pod is there, the second waits.
     let refused = add(&broken.node(), pod("next", &[wanted])).unwrap_err();
     prop_assert_eq!(refused.kind(), FaultKind::TryLater, "{}", refused);
+    let foreseen =
+        || foresee(&broken.node(), pod("next", &[wanted])).map(drop).map_err(|fault| fault.to_string());
+    prop_assert_eq!(foreseen(), Err(refused.to_string()));
 
     // Once it is gone, its device is free, whatever became of its DEL.
     sim.remove_netns("/ns/pod");
+    prop_assert_eq!(foreseen(), Ok(()));
     must(add(&broken.node(), pod("next", &[wanted])).map(drop), "add of the next pod")?;
     must(detach(&broken.node(), "pod"), "late del")?;
 
