@@ -322,3 +322,40 @@ fn del_finds_a_link_that_lost_its_group() {
     assert_eq!(stage.pod.interfaces(), ["lo", "other0", "veth0"]);
     assert_eq!(stage.scene.kept(), Default::default());
 }
+
+#[test]
+fn del_waits_for_a_plugin_whose_manifold_was_killed() {
+    let stage = spy::stage(&json!([spy::network("first")]));
+    let heard = stage.scene.path("heard");
+    let (begun, order, go) = (heard.join("begun"), heard.join("order"), heard.join("go"));
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncat >/dev/null\nif [ $CNI_COMMAND = ADD ]; then touch {begun:?}; read -r _ <{go:?}; fi\n\
+         echo $CNI_COMMAND >>{order:?}\n"
+    );
+    stage.plugin(spy::SPY, &script);
+    let call = |verb| Call { verb, container: "pod-1", ifname: "eth0", netns: stage.pod.path().as_str() };
+    let start = |verb| {
+        let command = stage.scene.command(env!("CARGO_BIN_EXE_manifold"), &call(verb));
+        scene::start(command, stage.conf.to_string().as_bytes())
+    };
+    let mut adding = start("ADD");
+    while !begun.exists() {
+        std::thread::yield_now();
+    }
+
+    adding.kill().unwrap();
+    adding.wait().unwrap();
+    let mut leaving = start("DEL");
+    let waits = format!(" {} ", leaving.id());
+    let waiting = |locks: String| locks.lines().any(|lock| lock.contains("->") && lock.contains(&waits));
+    while !waiting(fs::read_to_string("/proc/locks").unwrap()) {
+        assert_eq!(leaving.try_wait().unwrap(), None, "it does not wait");
+    }
+    assert!(!order.exists());
+    fs::write(&go, "\n").unwrap();
+
+    scene::finish(leaving).result();
+    assert_eq!(fs::read_to_string(&order).unwrap(), "ADD\nDEL\n");
+    stage.assert_empty();
+}

@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use serde::Serialize;
 
@@ -29,7 +30,7 @@ pub(super) struct Sheet {
     path: PathBuf,
     aside: PathBuf,
     container: ContainerId,
-    file: RefCell<File>,
+    file: RefCell<Held>,
     text: RefCell<Vec<u8>>,
     /// Whether the file was empty when it was found, and not by ourselves: then what was in it is lost.
     lost: Cell<bool>,
@@ -57,7 +58,7 @@ impl Sheet {
             }
             return Ok(Self {
                 lost: Cell::new(!is_new && text.is_empty()),
-                file: RefCell::new(file),
+                file: RefCell::new(Held::of(file).map_err(|cause| failed("lock the records", &path, cause))?),
                 text: RefCell::new(text),
                 container: container.clone(),
                 path,
@@ -82,11 +83,11 @@ impl Sheet {
             text.truncate(before);
             return Err(self.full(most));
         }
-        let written = put.and_then(|()| (&*file).write_all(text.get(before..).unwrap_or_default()));
+        let written = put.and_then(|()| (&file.0).write_all(text.get(before..).unwrap_or_default()));
         if let Err(cause) = written {
             text.truncate(before);
             // What cannot be taken back is passed over when it is read.
-            if file.set_len(before as u64).is_err() {
+            if file.0.set_len(before as u64).is_err() {
                 text.push(b' ');
             }
             return Err(failed(cause));
@@ -105,7 +106,7 @@ impl Sheet {
         let failed = |cause| failed("remove a record from", &self.path, cause);
         let mut text = self.text.borrow_mut();
         if text.starts_with(&kept) {
-            self.file.borrow().set_len(kept.len() as u64).map_err(failed)?;
+            self.file.borrow().0.set_len(kept.len() as u64).map_err(failed)?;
         } else {
             let file = self.replace(&kept).map_err(failed)?;
             self.file.replace(file);
@@ -116,7 +117,7 @@ impl Sheet {
     }
 
     /// Puts a new file in the place of ours, locked before it is there.
-    fn replace(&self, text: &[u8]) -> io::Result<File> {
+    fn replace(&self, text: &[u8]) -> io::Result<Held> {
         let draft = self.draft();
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
@@ -127,12 +128,30 @@ impl Sheet {
         if placed.is_err() {
             fs::remove_file(&draft).unwrap_or_default();
         }
-        placed.map(|()| file)
+        placed.and_then(|()| Held::of(file))
     }
 
     /// Where a new file is made: no sandbox has such a name.
     fn draft(&self) -> PathBuf {
         self.path.with_file_name(format!(".{}", self.container))
+    }
+}
+
+/// A file that is locked. Plugins inherit it: if Manifold is killed, the lock is held until those it ran have ended, and
+/// what they make meanwhile is undone after it was made.
+struct Held(File);
+
+impl Held {
+    fn of(file: File) -> io::Result<Self> {
+        fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Held {
+    /// A plugin may have left a process behind, which has the file still: the lock is not its.
+    fn drop(&mut self) {
+        self.0.unlock().unwrap_or_default();
     }
 }
 

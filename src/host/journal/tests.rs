@@ -292,3 +292,17 @@ fn nobody_waits_for_what_is_no_file() {
 
     assert_eq!(fault.kind(), FaultKind::Io, "{fault}");
 }
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "it stands for what a plugin leaves behind")]
+fn a_process_that_is_left_behind_does_not_keep_the_lock() {
+    let stage = Stage::with(&["a"]);
+    let records = stage.lock();
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+
+    drop(records);
+
+    assert!(!stage.is_locked());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
