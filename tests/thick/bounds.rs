@@ -188,6 +188,7 @@ fn plugins_that_hang_on_add_leave_turns_to_dels_and_a_status() {
     let hang: Vec<_> = (0..4).map(add).collect();
     stage.await_that("all are served", || metrics().contains("manifold_calls_working 4\n"));
     stage.await_that("as many hang as may", || count(&stage, "running") == 3);
+    stage.await_that("they and the one before have looked round", || count(&stage, "seen") == 4);
     let before = count(&stage, "seen");
 
     stage.call("STATUS", "", &pods[4]).result();
