@@ -17,6 +17,7 @@ mod bounds;
 mod cache;
 mod calls;
 mod certified;
+mod collected;
 #[path = "../common/mod.rs"]
 mod common;
 mod doctor;

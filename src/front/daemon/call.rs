@@ -124,6 +124,7 @@ fn cni(desk: &Desk, question: &Question, context: &Context) -> Outcome<Vec<u8>> 
     } else {
         false
     };
+    let _alone = matches!(request, Request::Gc(..)).then(|| desk.collecting());
     let reply = serve::serve(request, context)?;
     match version.filter(|_| is_add) {
         None => Ok(Vec::new()),

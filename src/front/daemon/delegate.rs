@@ -150,6 +150,7 @@ impl Asked {
         if let Some(record) = self.selected(machine)? {
             return record.result.as_ref().map_or(Ok(Vec::new()), call::result);
         }
+        let _no_gc = desk.attaching();
         let made = add::add(&machine.node(), vec![self.attachment(machine)?])?;
         log::attached(&made);
         // The caller writes the pod's status; the event is ours, and a courtesy.

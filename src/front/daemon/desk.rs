@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
@@ -29,6 +29,9 @@ pub(super) struct Desk {
     pub(super) cluster: Option<Arc<Shared>>,
     /// Why there is no certificate of this node, where one is asked for.
     pub(super) uncertified: Mutex<Option<String>>,
+    /// Had by a GC alone, or by all who attach what no runtime asked for: plugins free what they are not told of. A runtime
+    /// calls for no ADD beside its own GC.
+    collecting: RwLock<()>,
     places: Arc<Semaphore>,
     /// Those of the places that whoever makes something may have: all but a quarter, from 4 on.
     makers: Arc<Semaphore>,
@@ -71,6 +74,7 @@ impl Desk {
         Self {
             cluster,
             uncertified: Mutex::default(),
+            collecting: RwLock::default(),
             places: Arc::new(Semaphore::new(places)),
             makers: Arc::new(Semaphore::new(places - places / 4)),
             turns: Arc::new(Turns::new(settings.plugins)),
@@ -141,6 +145,16 @@ impl Desk {
             Sort::Other | Sort::Status => None,
         };
         Ok(Place { _maker: maker, _place: Arc::clone(&self.places).acquire_owned().await? })
+    }
+
+    /// Keeps a GC waiting while it lives.
+    pub(super) fn attaching(&self) -> RwLockReadGuard<'_, ()> {
+        self.collecting.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps all others waiting who attach what no runtime asked for, while it lives.
+    pub(super) fn collecting(&self) -> RwLockWriteGuard<'_, ()> {
+        self.collecting.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many wait, and how many are served.

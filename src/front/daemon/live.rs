@@ -183,7 +183,7 @@ impl<'a> Bringing<'a> {
                 faults.push(Fault::new(FaultKind::TryLater, "it is another pod's turn"));
                 break;
             }
-            match self.attach(wish) {
+            match self.attach(desk, wish) {
                 Ok(made) => {
                     metrics.changed("attached");
                     publisher.added(&made);
@@ -223,12 +223,13 @@ impl<'a> Bringing<'a> {
         Ok(attachment)
     }
 
-    fn attach(&self, wish: Selection) -> Outcome<Vec<Attached>> {
+    fn attach(&self, desk: &Desk, wish: Selection) -> Outcome<Vec<Attached>> {
         let ifname = wish.interface.clone();
         if let (Some([_, ..]), Some(ifname)) = (wish.default_route.as_deref(), &ifname) {
             return Err(routes_stay(ifname));
         }
         let attachments = self.resolved(wish)?;
+        let _no_gc = desk.attaching();
         let made = add::add_beside(&self.machine.node(), attachments)?;
         for attached in &made {
             log::warn(attached);
