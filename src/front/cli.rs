@@ -98,13 +98,13 @@ fn detach_all(detach: &Detach) -> Outcome<String> {
     let netns = detach.target.netns()?;
     let machine = detach.target.stores.machine();
     let container = detach.target.known_container(machine.journal.containers()?)?;
-    let before = rows(&machine.journal, std::slice::from_ref(&container))?;
+    let before = rows(&machine.journal, std::slice::from_ref(&container));
     let absent = absent(&before, &container, &names);
     let scope = if names.is_empty() { Scope::Any } else { Scope::Interfaces(names) };
     let request = del::Detach { netns: netns.as_ref(), ..del::Detach::recorded(&container, scope) };
     super::log::start(&Logging::default());
     del::del(&machine.node(), &request).map(super::log::left_behind)?;
-    Ok(gone(&before, &rows(&machine.journal, std::slice::from_ref(&container))?) + &absent)
+    Ok(gone(&before, &rows(&machine.journal, std::slice::from_ref(&container))) + &absent)
 }
 
 fn check_all(target: &Target) -> Outcome<String> {
@@ -122,12 +122,12 @@ fn check_all(target: &Target) -> Outcome<String> {
 }
 
 /// What the journal holds of some sandboxes.
-fn rows(journal: &FileJournal, containers: &[ContainerId]) -> Outcome<Vec<Row>> {
+fn rows(journal: &FileJournal, containers: &[ContainerId]) -> Vec<Row> {
     let mut rows = Vec::new();
     for container in containers {
-        rows.extend(journal.entries(container)?.iter().map(Row::entry));
+        rows.extend(journal.told(container).iter().map(Row::entry));
     }
-    Ok(rows)
+    rows
 }
 
 fn explain(attach: &Attach) -> Outcome<String> {
@@ -146,7 +146,7 @@ fn explain(attach: &Attach) -> Outcome<String> {
 
 fn list_all(list: &List) -> Outcome<String> {
     let journal = list.stores.known_machine()?.journal;
-    let rows = rows(&journal, &journal.containers()?)?;
+    let rows = rows(&journal, &journal.containers()?);
     shown(list.output, &rows, || table(&rows))
 }
 
@@ -163,7 +163,7 @@ fn status_of_all(options: &Status) -> Outcome<String> {
 /// Keeps the sandboxes whose network namespace is there, and collects the rest.
 fn prune(stores: &Stores) -> Outcome<String> {
     let machine = stores.known_machine()?;
-    let all = || rows(&machine.journal, &machine.journal.containers()?);
+    let all = || machine.journal.containers().map(|all| rows(&machine.journal, &all));
     let before = all()?;
     gc::gc(&machine.node(), &Scope::Any, gc::Valid::Living, &gc::Audience::default())?;
     let text = gone(&before, &all()?);

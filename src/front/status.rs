@@ -35,8 +35,7 @@ pub(super) struct View {
 pub(super) fn views(machine: &Machine) -> Outcome<Vec<View>> {
     let mut views = Vec::new();
     for container in machine.journal.containers()? {
-        let entries = machine.journal.entries(&container)?;
-        views.extend(entries.iter().map(|entry| View::of(machine, entry)));
+        views.extend(machine.journal.told(&container).iter().map(|entry| View::of(machine, entry)));
     }
     // Within a sandbox the order of its attachments stands. Sandboxes without a pod come last.
     views.sort_by_cached_key(|view: &View| {

@@ -26,7 +26,7 @@ use nix::unistd::{AccessFlags, access};
 use sheet::Sheet;
 
 use super::lock;
-use crate::engine::ports::{Entry, Holder, Journal, Patience, Records};
+use crate::engine::ports::{Broken, Entry, Holder, Journal, Patience, Records};
 use crate::model::fault::{Fault, Outcome};
 use crate::model::{ContainerId, FaultKind, Owner};
 use crate::plan::claim::Claim;
@@ -41,6 +41,14 @@ impl FileJournal {
     /// The journal beneath `root`, which is made when first written to.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
+    }
+
+    /// The entries of a container, for people: where its file cannot be read, that is one of them, and hides no other
+    /// container.
+    pub fn told(&self, container: &ContainerId) -> Vec<Entry> {
+        self.entries(container).unwrap_or_else(|fault| {
+            vec![Entry::Broken(Broken { container: container.clone(), ifname: None, fault })]
+        })
     }
 
     /// When the record of an attachment came to its present state.

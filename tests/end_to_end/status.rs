@@ -85,12 +85,18 @@ fn what_a_dead_sandbox_left_and_what_is_no_record_are_told() {
     let other = stage.scene.node.pod().unwrap();
     drop(std::mem::replace(&mut stage.pod, other));
     fs::write(stage.scene.records("bbb"), "no record").unwrap();
+    std::os::unix::fs::symlink("/nowhere", stage.scene.records("ccc")).unwrap();
 
     let views = stage.status();
 
     assert_eq!((&views[0]["container"], &views[0]["state"]), (&json!("aaa"), &json!("stale")));
     assert_eq!((&views[1]["container"], &views[1]["state"]), (&json!("bbb"), &json!("unreadable")));
+    assert_eq!((&views[2]["container"], &views[2]["state"]), (&json!("ccc"), &json!("unreadable")));
     assert_eq!(views[1]["pod"], Value::Null);
+    let list = String::from_utf8(stage.scene.manifold(&["list"]).stdout).unwrap();
+    for container in ["aaa", "bbb", "ccc"] {
+        assert!(list.contains(container), "{list}");
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn count(machine: &Machine) -> Outcome<Count> {
     machine.journal.is_writable(&probe)?;
     let mut count = Count::default();
     for container in machine.journal.containers()? {
-        for entry in machine.journal.entries(&container)? {
+        for entry in machine.journal.told(&container) {
             let counter = match &entry {
                 Entry::Broken(_) => &mut count.broken,
                 Entry::Whole(record) if machine.node().living_netns(record).is_some() => &mut count.whole,
