@@ -11,7 +11,7 @@ use crate::image;
 use crate::scene::{PLUGINS, Scene};
 
 /// Writes what containerd and Manifold are configured with.
-pub(crate) fn lay_out(scene: &Scene, mut manifold: Value) {
+pub(crate) fn lay_out(scene: &Scene, manifold: Value) {
     make_directories(scene);
     let bin = scene.path("bin");
     let calls = scene.path("calls");
@@ -22,15 +22,29 @@ pub(crate) fn lay_out(scene: &Scene, mut manifold: Value) {
     );
     write_script(&bin.join("manifold"), &script);
 
+    write_list(scene, "10-cluster", manifold);
+    fs::write(scene.path("containerd.toml"), containerd_conf(scene)).unwrap();
+}
+
+/// The same, and a second network of the runtime's that Manifold makes.
+pub(crate) fn lay_out_two(scene: &Scene, first: Value, second: Value) {
+    lay_out(scene, first);
+    write_list(scene, "20-second", second);
+    let conf = containerd_conf(scene) + "max_conf_num = 2\n";
+    fs::write(scene.path("containerd.toml"), conf).unwrap();
+}
+
+/// Writes a network of the runtime's that Manifold makes. Its file has its place and its name.
+fn write_list(scene: &Scene, file: &str, mut manifold: Value) {
     // The network's name and version are those of the list.
     manifold.as_object_mut().unwrap().retain(|key, _| key != "name" && key != "cniVersion");
-    manifold["binDir"] = json!(bin);
+    manifold["binDir"] = json!(scene.path("bin"));
     if manifold["capabilities"].is_null() {
         manifold["capabilities"] = json!({"io.kubernetes.cri.pod-annotations": true, "portMappings": true});
     }
-    let list = json!({"cniVersion": "1.0.0", "name": "cluster", "plugins": [manifold]});
-    fs::write(scene.path("conf/10-cluster.conflist"), list.to_string()).unwrap();
-    fs::write(scene.path("containerd.toml"), containerd_conf(scene)).unwrap();
+    let (_, name) = file.split_once('-').unwrap();
+    let list = json!({"cniVersion": "1.0.0", "name": name, "plugins": [manifold]});
+    fs::write(scene.path(&format!("conf/{file}.conflist")), list.to_string()).unwrap();
 }
 
 /// Writes what containerd is configured with, and another plugin that makes its pods' only network.

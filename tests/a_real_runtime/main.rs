@@ -30,6 +30,7 @@ mod killed;
 mod pods;
 mod protocol;
 mod runtime;
+mod two_networks;
 
 /// The messages of `proto/cri/v1/api.proto`.
 #[rustfmt::skip]

@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::cell::{Cell, PATH, names_in, only_child};
 use crate::cgroup::Cgroup;
-use crate::configuration::{lay_out, lay_out_primary, write_script};
+use crate::configuration::{lay_out, lay_out_primary, lay_out_two, write_script};
 use crate::cri::image_service_client::ImageServiceClient;
 use crate::cri::runtime_service_client::RuntimeServiceClient;
 use crate::cri::{
@@ -48,6 +48,12 @@ impl Runtime {
     /// Starts the runtime on this scene, with this configuration of Manifold's (see [`Scene::conf`]).
     pub(crate) fn start(scene: Scene, manifold: Value) -> Self {
         lay_out(&scene, manifold);
+        Self::start_as_laid_out(scene)
+    }
+
+    /// The same, with a second network beside it.
+    pub(crate) fn start_with_two(scene: Scene, first: Value, second: Value) -> Self {
+        lay_out_two(&scene, first, second);
         Self::start_as_laid_out(scene)
     }
 
