@@ -359,3 +359,18 @@ fn del_waits_for_a_plugin_whose_manifold_was_killed() {
     assert_eq!(fs::read_to_string(&order).unwrap(), "ADD\nDEL\n");
     stage.assert_empty();
 }
+
+#[test]
+fn del_finds_a_renamed_link_that_has_its_masters_address() {
+    let conf =
+        json!([{"name": "n", "cniVersion": "1.0.0", "type": "macvlan", "master": "up0", "mode": "passthru"}]);
+    let stage = Stage::with(Scene::new(), &conf);
+    stage.add();
+    for words in ["link set eth0 down", "link set eth0 name x0", "link set x0 up"] {
+        stage.ip(words);
+    }
+
+    stage.del();
+
+    stage.assert_empty();
+}

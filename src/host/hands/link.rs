@@ -87,8 +87,8 @@ fn delete(socket: &mut Socket, wanted: &[(Site<'_>, &LinkStep)]) -> Outcome<()> 
     link::delete_group(socket, condemned)
 }
 
-/// Whether a link is the one a step made: by its group, and by its name or, if the pod renamed it, its address, or what a
-/// VLAN is of: the kernel has it once. Of one that lost its group, the alias tells whose it is. One that another plugin
+/// Whether a link is the one a step made: by its group, and by its name or, if the pod renamed it, its address, its alias,
+/// or what a VLAN is of: the kernel has it once. Of one that lost its group, the alias tells whose it is. One that another plugin
 /// made has neither: its name and its kind must do.
 fn is_ours(seen: &Seen, site: Site<'_>, step: &LinkStep) -> bool {
     let named = seen.name == site.attachment.owner.ifname.as_str();
@@ -105,7 +105,7 @@ fn is_ours(seen: &Seen, site: Site<'_>, step: &LinkStep) -> bool {
             && same_kind(seen.kind.as_ref(), &step.kind)
             && step.master.as_ref().is_some_and(|master| seen.parent == Some(master.index))
     };
-    marked && (named || step.mac.is_some() && seen.mac == step.mac || vlan())
+    marked && (named || step.mac.is_some() && seen.mac == step.mac || vlan() || aliased())
 }
 
 /// Whether the link is there and is what was made.
