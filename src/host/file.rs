@@ -2,8 +2,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+use nix::libc;
 
 /// All of a file.
 ///
@@ -15,6 +18,28 @@ pub(super) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > most {
         return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
     }
+    Ok(bytes)
+}
+
+/// All of a file that a tenant may have named: only a regular one is opened, for opening a device has effects and a FIFO
+/// waits for its other end; and no more is read than its length says, for what the kernel makes up while it is read may
+/// never end.
+///
+/// # Errors
+/// As [`read`]; [`ErrorKind::InvalidInput`]: it is no regular file.
+pub(super) fn read_named(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let found = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+    let meta = found.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    if meta.len() > most {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
+    }
+    let mut bytes = Vec::new();
+    let same = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(same)?;
+    file.take(meta.len()).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -82,6 +107,23 @@ mod tests {
         fs::create_dir(&place).unwrap();
         put(&young, &place, 0o600, b"ours").unwrap_err();
         assert!(!young.exists());
+    }
+
+    #[test]
+    fn of_what_a_tenant_names_only_regular_files_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link, fifo) = (dir.path().join("f"), dir.path().join("l"), dir.path().join("fifo"));
+        fs::write(&file, "text").unwrap();
+        symlink(&file, &link).unwrap();
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+
+        assert_eq!(read_named(&link, 4).unwrap(), b"text");
+        assert_eq!(read_named(&file, 3).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        for other in [fifo.as_path(), Path::new("/dev/null"), dir.path()] {
+            assert_eq!(read_named(other, 9).unwrap_err().kind(), ErrorKind::InvalidInput, "{other:?}");
+        }
+        // It would tell of the kernel's log for ever.
+        assert_eq!(read_named(Path::new("/proc/kmsg"), 9).unwrap(), b"");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 
 use super::exec::Plugins;
+use super::file;
 use super::netlink::link::{self, Seen};
 use super::netlink::{Socket, Sockets, route};
 use super::ovsdb::OpenSwitches;
@@ -87,7 +88,7 @@ impl Probe for HostProbe {
                 })
             }
             Question::Program(program) => self.plugins.find(program).map(|_| Answer::Present),
-            Question::ResolvConf(path) => match read(path) {
+            Question::ResolvConf(path) => match named(path) {
                 Ok(text) => Ok(Answer::Text(text)),
                 Err(cause) if is_missing(&cause) => Ok(Answer::Absent),
                 Err(cause) => Err(unreadable(path, cause)),
@@ -132,6 +133,10 @@ fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(MAX_FILE).read_to_string(&mut text)?;
     Ok(text)
+}
+
+fn named(path: &Path) -> io::Result<String> {
+    String::from_utf8(file::read_named(path, MAX_FILE)?).map_err(io::Error::other)
 }
 
 fn is_missing(cause: &io::Error) -> bool {
