@@ -80,14 +80,6 @@ impl Verb {
             && said.contains("check")
             && ways.iter().any(|way| said.contains(way))
     }
-
-    /// What a turn is taken for.
-    fn purpose(self) -> Purpose {
-        match self {
-            Self::Add => Purpose::Making,
-            Self::Del | Self::Check | Self::Status | Self::Gc | Self::Version => Purpose::Other,
-        }
-    }
 }
 
 /// One call of one plugin. STATUS and GC have no site: their parameters are empty.
@@ -224,7 +216,7 @@ impl Plugins {
         let failed =
             |fault: Fault, path: &str| fault.while_doing(format!("plugin {plugin:?}{path} failed on {verb}"));
         let program = self.find(call.program).map_err(|fault| failed(fault, ""))?;
-        let turn = self.turns.as_ref().map(|turns| turns.take(call.verb.purpose(), self.limit)).transpose();
+        let turn = self.turns.as_ref().map(|turns| turns.take(call.purpose(), self.limit)).transpose();
         let _turn = turn.map_err(|fault| failed(fault, ""))?;
         let said = match self.run(&program, call, self.limit) {
             Err(fault) if call.verb.is_passed_by(&fault) => return Ok(Vec::new()),
@@ -282,6 +274,16 @@ impl Plugins {
 }
 
 impl<'a> Call<'a> {
+    /// What a turn is taken for.
+    fn purpose(&self) -> Purpose {
+        let is_selected = || self.site.is_some_and(|site| site.attachment.selection.is_some());
+        match self.verb {
+            Verb::Add if is_selected() => Purpose::MakingSelected,
+            Verb::Add => Purpose::Making,
+            Verb::Del | Verb::Check | Verb::Status | Verb::Gc | Verb::Version => Purpose::Other,
+        }
+    }
+
     /// A call for one attachment.
     fn at(site: Site<'a>, step: &'a ExecStep, verb: Verb, prev: Option<&CniResult>) -> Outcome<Self> {
         let network = &site.attachment.network;

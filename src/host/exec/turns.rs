@@ -19,13 +19,18 @@ struct Free {
     /// Those of the turns that whoever makes something may have: a quarter, from 4 on, is for the others alone, so that
     /// plugins that hang while they make something do not keep pods from going.
     makers: usize,
+    /// Those of these that whoever makes what a pod selected may have: one, from 2 on, is for what the node gives to
+    /// every pod, so that plugins that hang for one pod do not keep all others from coming.
+    selected: usize,
 }
 
 /// What a turn is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To make something.
+    /// To make what the node gives to a pod.
     Making,
+    /// To make what a pod selected.
+    MakingSelected,
     /// To take something down, or to look.
     Other,
 }
@@ -36,18 +41,27 @@ pub(super) struct Turn<'a>(&'a Turns, Purpose);
 
 impl Free {
     fn has_one(&self, purpose: Purpose) -> bool {
-        self.turns > 0 && (purpose == Purpose::Other || self.makers > 0)
+        self.turns > 0
+            && match purpose {
+                Purpose::Making => self.makers > 0,
+                Purpose::MakingSelected => self.makers > 0 && self.selected > 0,
+                Purpose::Other => true,
+            }
     }
 
-    fn of_makers(&mut self, purpose: Purpose) -> Option<&mut usize> {
-        (purpose == Purpose::Making).then_some(&mut self.makers)
+    /// The counts that a turn is taken from.
+    fn of(&mut self, purpose: Purpose) -> impl Iterator<Item = &mut usize> {
+        let makers = (purpose != Purpose::Other).then_some(&mut self.makers);
+        let selected = (purpose == Purpose::MakingSelected).then_some(&mut self.selected);
+        [Some(&mut self.turns), makers, selected].into_iter().flatten()
     }
 }
 
 impl Turns {
     /// So many turns.
     pub fn new(count: usize) -> Self {
-        let free = Free { turns: count, makers: count - count / 4 };
+        let makers = count - count / 4;
+        let free = Free { turns: count, makers, selected: makers.saturating_sub(1).max(1) };
         Self { free: Mutex::new(free), given_back: Condvar::new() }
     }
 
@@ -64,10 +78,7 @@ impl Turns {
             return Err(Fault::new(FaultKind::TryLater, what)
                 .remedy("raise \"pluginLimit\", or see which plugin takes so long"));
         }
-        free.turns -= 1;
-        if let Some(makers) = free.of_makers(purpose) {
-            *makers -= 1;
-        }
+        free.of(purpose).for_each(|count| *count -= 1);
         Ok(Turn(self, purpose))
     }
 }
@@ -75,10 +86,7 @@ impl Turns {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut free = self.0.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.turns += 1;
-        if let Some(makers) = free.of_makers(self.1) {
-            *makers += 1;
-        }
+        free.of(self.1).for_each(|count| *count += 1);
         // It may not be for the one who waits longest.
         self.0.given_back.notify_all();
     }
@@ -108,7 +116,7 @@ mod tests {
             assert!(second.join().unwrap());
         });
 
-        assert_eq!(*turns.free.lock().unwrap(), Free { turns: 1, makers: 1 });
+        assert_eq!(*turns.free.lock().unwrap(), Free { turns: 1, makers: 1, selected: 1 });
     }
 
     #[test]
@@ -126,7 +134,23 @@ mod tests {
         let others: Vec<_> = (0..4).map(|_| now(&turns, Purpose::Other).unwrap()).collect();
         now(&turns, Purpose::Making).unwrap_err();
         drop(others);
-        assert_eq!(*turns.free.lock().unwrap(), Free { turns: 4, makers: 3 });
+        assert_eq!(*turns.free.lock().unwrap(), Free { turns: 4, makers: 3, selected: 2 });
+    }
+
+    #[test]
+    fn what_pods_select_leaves_a_turn_to_what_every_pod_gets() {
+        let turns = Turns::new(4);
+        let selected: Vec<_> = (0..2).map(|_| now(&turns, Purpose::MakingSelected).unwrap()).collect();
+        now(&turns, Purpose::MakingSelected).unwrap_err();
+
+        let nodes = now(&turns, Purpose::Making).unwrap();
+        now(&turns, Purpose::Making).unwrap_err();
+        drop((selected, nodes));
+
+        let nodes: Vec<_> = (0..3).map(|_| now(&turns, Purpose::Making).unwrap()).collect();
+        now(&turns, Purpose::MakingSelected).unwrap_err();
+        drop(nodes);
+        assert_eq!(*turns.free.lock().unwrap(), Free { turns: 4, makers: 3, selected: 2 });
     }
 
     #[test]
