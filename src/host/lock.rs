@@ -17,11 +17,18 @@ use crate::model::fault::{Fault, Outcome};
 /// Longest wait for a lock. Shorter than any runtime's limit for a call, longer than any holder works that runs no slow
 /// plugin.
 pub const LIMIT: Duration = Duration::from_secs(30);
-/// Most threads that wait at a time.
-const MAX_WAITING: usize = 256;
 
-/// How many threads wait now, for any lock: a bound on the process's threads, which are the process's own.
-static WAITING: AtomicUsize = AtomicUsize::new(0);
+/// Threads that wait for locks, no more of them at a time than a bound.
+pub struct Queue {
+    waiting: AtomicUsize,
+    most: usize,
+}
+
+/// Whoever waits for a file that is Manifold's or another program's of the node.
+static NODES: Queue = Queue::new(256);
+/// Whoever waits for a store of addresses. A tenant may choose where one is, and hold its lock for ever: that must not
+/// take the threads of all others.
+pub static STORES: Queue = Queue::new(64);
 
 /// Locks an open file or directory for ourselves, at once if it is free; `path` names it in errors.
 ///
@@ -33,32 +40,48 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 /// # Errors
 /// [`FaultKind::TryLater`] if somebody else holds it for longer.
 pub fn exclusive(file: File, path: &Path, limit: Duration) -> Outcome<File> {
+    exclusive_in(&NODES, file, path, limit)
+}
+
+/// The same, waiting in a queue of its own.
+///
+/// # Errors
+/// As [`exclusive`].
+pub fn exclusive_in(queue: &'static Queue, file: File, path: &Path, limit: Duration) -> Outcome<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::Error(cause)) => Err(unlockable(path, cause)),
         Err(TryLockError::WouldBlock) if limit.is_zero() => Err(busy(path, "and there is no waiting for it")),
-        Err(TryLockError::WouldBlock) => wait(file, path, limit),
+        Err(TryLockError::WouldBlock) => wait(queue, file, path, limit),
+    }
+}
+
+impl Queue {
+    const fn new(most: usize) -> Self {
+        Self { waiting: AtomicUsize::new(0), most }
+    }
+
+    fn enter(&'static self) -> Option<Turn> {
+        let one_more = |waiting| (waiting < self.most).then_some(waiting + 1);
+        self.waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .is_ok()
+            .then_some(Turn(self))
     }
 }
 
 /// One of the threads that may wait.
-struct Turn;
-
-impl Turn {
-    fn take() -> Option<Self> {
-        let one_more = |waiting| (waiting < MAX_WAITING).then_some(waiting + 1);
-        WAITING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok().then_some(Self)
-    }
-}
+struct Turn(&'static Queue);
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        WAITING.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-fn wait(file: File, path: &Path, limit: Duration) -> Outcome<File> {
-    let turn = Turn::take().ok_or_else(|| busy(path, &format!("and {MAX_WAITING} calls wait already")))?;
+fn wait(queue: &'static Queue, file: File, path: &Path, limit: Duration) -> Outcome<File> {
+    let most = queue.most;
+    let turn = queue.enter().ok_or_else(|| busy(path, &format!("and {most} calls wait already")))?;
     let (sender, receiver) = sync_channel(1);
     let waiting = thread::Builder::new().name("lock".into()).stack_size(64 << 10).spawn(move || {
         let _turn = turn;
@@ -120,6 +143,23 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_is_held_for_ever_takes_no_more_threads_than_its_queue_has() {
+        static SHORT: Queue = Queue::new(2);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path();
+        let held = exclusive(open(path), path, Duration::ZERO).unwrap();
+
+        for waited in ["for longer than 5ms", "for longer than 5ms", "and 2 calls wait already"] {
+            let limit = Duration::from_millis(5);
+            let told = exclusive_in(&SHORT, open(path), path, limit).unwrap_err().to_string();
+            assert!(told.ends_with(waited), "{told}");
+        }
+
+        drop(held);
+        drop(exclusive(open(path), path, LIMIT).unwrap());
+    }
+
+    #[test]
     fn who_waits_gets_the_lock_when_it_is_let_go() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path();
@@ -127,7 +167,7 @@ mod tests {
 
         thread::scope(|scope| {
             let waiting = scope.spawn(|| exclusive(open(path), path, LIMIT).map(drop));
-            while WAITING.load(Ordering::Relaxed) == 0 {
+            while NODES.waiting.load(Ordering::Relaxed) == 0 {
                 thread::yield_now();
             }
             drop(held);
