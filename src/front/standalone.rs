@@ -11,7 +11,6 @@ use crate::model::fault::Outcome;
 use crate::model::pod::PodName;
 use crate::model::settings::{Places, Switches};
 use crate::model::{Attachment, NetnsPath, Network, Owner, dialect};
-use crate::plan::chain;
 use crate::plan::resolve::{self, First, Named, Wish, resolve};
 
 pub(super) fn add(sandbox: &Sandbox, config: &Config, context: &Context) -> Outcome<Vec<u8>> {
@@ -49,8 +48,8 @@ pub(super) fn check(sandbox: &Sandbox, config: &Config, context: &Context) -> Ou
 }
 
 pub(super) fn gc(config: &Config, valid: &ValidList, context: &Context) -> Outcome<()> {
-    // Whatever is wrong with it keeps nothing from being collected; and no plugin is run for it.
-    let network = network(config).ok().filter(|network| chain::run_as_processes(network).next().is_none());
+    // Whatever is wrong with it keeps nothing from being collected.
+    let network = network(config).ok();
     gc::gc(
         &machine(config, context).node(),
         &Scope::StandaloneNetwork(config.name.clone()),
@@ -75,8 +74,9 @@ fn machine(config: &Config, context: &Context) -> Machine {
 /// The network that the configuration is.
 fn network(config: &Config) -> Outcome<Network> {
     let mut object = config.object.clone();
-    // The result of an earlier plugin of the runtime's chain is no part of the configuration.
-    object.remove("prevResult");
+    // The result of an earlier plugin of the runtime's chain is no part of the configuration. Nor is whose part this
+    // program plays a question any more: it would run itself.
+    ["prevResult", "native", "plugins"].into_iter().for_each(|key| object.remove(key));
     Network::parse(&object.to_bytes(), None)
 }
 

@@ -220,6 +220,38 @@ fn addresses_that_are_taken_or_used_up_are_refused_and_change_nothing() {
     assert_eq!(stage.pod.interfaces(), ["lo"]);
 }
 
+/// Otherwise the network would bring switches, rules and places of its own.
+#[test]
+fn no_network_has_manifold_itself_run_as_a_plugin() {
+    let stage = Stage::with(Scene::new(), &json!([]));
+    for kind in ["manifold", "manifold-shim", "multus", "multus-shim"] {
+        let words = format!("plugin {kind:?}: {kind:?} is not run as a plugin of a network");
+        refused(&stage, &with_network(&stage, |n| n["type"] = json!(kind)), 7, &words);
+        let asked = with_network(&stage, |n| n["ipam"] = json!({"type": kind}));
+        refused(&stage, &asked, 7, &format!("plugin \"macvlan\": {kind:?} is not run as a plugin"));
+    }
+    let run = with_network(&stage, |n| {
+        n["type"] = json!("vhost-user");
+        n["native"] = json!(false);
+    });
+    refused(&stage, &run, 7, "\"vhost-user\" is not run as a plugin");
+}
+
+#[test]
+fn what_is_on_record_of_such_a_plugin_is_undone_by_running_it() {
+    let stage = spy::stage(&json!([spy::network("first")]));
+    stage.add();
+    let record = stage.scene.path("state/records/pod-1.json");
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, text.replace("\"spy\"", "\"multus\"")).unwrap();
+    fs::rename(stage.scene.path("bin/spy"), stage.scene.path("bin/multus")).unwrap();
+
+    stage.del();
+
+    assert_eq!(stage.heard_json("DEL", "eth0")["type"], "multus");
+    stage.assert_empty();
+}
+
 #[test]
 fn directories_that_cannot_be_used_are_told_and_change_nothing() {
     let stage = Stage::with_everything();

@@ -185,6 +185,26 @@ fn what_was_made_as_a_plugin_and_what_as_itself_do_not_feel_each_other() {
     stage.assert_empty();
 }
 
+/// Where it is installed under the plugin's name, it would otherwise run itself, and wait for its own lock.
+#[test]
+fn who_plays_the_part_of_a_plugin_runs_no_other_for_it() {
+    let stage = Stage::with(Scene::new(), &json!([]));
+    let mut conf = stage.scene.macvlan("red", 8);
+    conf["stateDir"] = json!(stage.scene.path("state"));
+    conf["binDir"] = json!(stage.scene.path("no-plugins"));
+    conf["native"] = json!(false);
+    conf["plugins"] = json!([{"type": "macvlan", "native": false}]);
+    let netns = stage.pod.path().as_str();
+    let alone =
+        |verb| stage.scene.call(&Call { verb, container: "pod-1", ifname: "eth0", netns }, &conf).result();
+
+    alone("ADD");
+    assert_eq!(stage.pod.interfaces(), ["eth0", "lo"]);
+    alone("CHECK");
+    alone("DEL");
+    stage.assert_empty();
+}
+
 #[test]
 fn a_plugin_that_is_refused_a_name_does_not_take_down_who_has_it() {
     let stage = Stage::with_everything();

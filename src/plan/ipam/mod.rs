@@ -19,6 +19,7 @@ use self::host_local::HostLocal;
 use super::facts::{Facts, Question};
 use super::keys::{self, Known};
 use super::kind::Ask;
+use super::kinds;
 use super::step::{ExecStep, Step, Yields};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::folded::{self, Entries};
@@ -63,6 +64,7 @@ pub fn read(ask: Ask<'_>) -> Outcome<Ipam> {
         "static" if native => fixed::read(ask, &ipam).map(Ipam::Static),
         other => {
             let (program, conf) = (other.parse()?, ask.conf.clone());
+            kinds::refuse_itself(&program)?;
             Ok(Ipam::Exec(Box::new(ExecStep { program, conf, yields: Yields::Lease })))
         }
     }

@@ -19,6 +19,9 @@ use crate::plan::virtual_link;
 /// The plugin type `vhost-user`.
 pub(super) struct VhostUser;
 
+/// Its name. No other program has it.
+pub(super) const TYPE: &str = "vhost-user";
+
 /// The pod's volume, unless the network names another: short, so that paths in it fit a socket.
 const VOLUME: &str = "vhost";
 /// Most pairs of queues: what virtio allows (`VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX`).
@@ -106,7 +109,7 @@ struct TrunkKeys {
 
 impl Kind for VhostUser {
     fn plugin_type(&self) -> &'static str {
-        "vhost-user"
+        TYPE
     }
 
     fn keys(&self) -> &'static [&'static Known] {
