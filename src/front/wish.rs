@@ -10,6 +10,7 @@ use crate::model::call::Config;
 use crate::model::device::DeviceId;
 use crate::model::fault::{Fault, Outcome};
 use crate::model::pod::{DEFAULT_NETWORK, NETWORKS, PodName};
+use crate::model::selection::MAX_NETWORKS;
 use crate::model::settings::{Settings, no_default_network};
 use crate::model::{FaultKind, IfName, Network, Object, Selection, selection};
 use crate::plan::devices;
@@ -110,7 +111,9 @@ fn replaced(first: First, asker: &Asker<'_>, catalogue: &Catalogue<'_>) -> Outco
             .because("it does not name one network")
             .remedy("name exactly one network, as \"namespace/name\""));
     };
-    let namespace = selection.namespace.as_deref().unwrap_or(&catalogue.settings.policy.own);
+    let policy = &catalogue.settings.policy;
+    let namespace = selection.namespace.as_deref().unwrap_or(&policy.own);
+    asker.namespace.map_or(Ok(()), |pod| policy.permit_default(pod, namespace))?;
     let named = catalogue.network(Some(namespace), &selection.name)?;
     let ifname = selection.interface.clone().unwrap_or(first.ifname);
     Ok(First { named, ifname, selection: Some(selection), ..first })
@@ -138,12 +141,23 @@ pub(super) fn select(
 ) -> Outcome<Vec<(Selection, Named)>> {
     let selections =
         selection::parse(text).map_err(|fault| fault.while_doing("cannot read the selection of networks"))?;
+    let mut size = 0_usize;
     let each = selections.into_iter().map(|selection| {
         permit(&selection)?;
         let named = networks.network(selection.namespace.as_deref().or(namespace), &selection.name)?;
-        Ok((selection, named))
+        size = size.saturating_add(named.network.source.get().len());
+        if size > MAX_NETWORKS { Err(too_large(&named)) } else { Ok((selection, named)) }
     });
     each.collect()
+}
+
+fn too_large(last: &Named) -> Fault {
+    let what = format!(
+        "the networks selected take more than {MAX_NETWORKS} bytes, {} of which are {:?}",
+        last.network.source.get().len(),
+        last.label
+    );
+    Fault::new(FaultKind::Config, what).remedy("select fewer networks, or such with shorter configurations")
 }
 
 /// The chain beside the default network's file that every pod gets: plugins without an interface of their own.

@@ -31,6 +31,10 @@ pub const MAX_TEXT: usize = 256 << 10;
 /// Most networks one pod may select.
 pub const MAX_SELECTIONS: usize = 256;
 
+/// Most that the configurations of all networks of one selection may take together, in bytes: each is held several times
+/// while its attachment is made, and a record of more could not be kept.
+pub const MAX_NETWORKS: usize = 4 << 20;
+
 /// Most entries of one list in a selection.
 pub const MAX_ITEMS: usize = 1024;
 

@@ -71,6 +71,29 @@ fn a_namespace_may_be_kept_to_itself_and_some_shared() {
     assert_eq!(allowed(json!({"globalNamespaces": "shared, other"})), ["net", "red/net", "shared/net"]);
 }
 
+/// Each is held several times while attachments are made, and one short annotation may name a large one often.
+#[test]
+fn a_pod_is_refused_networks_that_are_too_large_together() {
+    let mut stage = spy::stage(&json!([spy::network("first")]));
+    let mut big = spy::network("big");
+    big["_comment"] = json!("x".repeat(900 << 10));
+    stage.scene.network("big.conf", &big.to_string());
+
+    stage.select("big,big,big,big,big");
+    let (code, message, details) = stage.call("ADD").error();
+    assert_eq!(code, 7, "{message}");
+    assert!(message.contains("the networks selected take more than 4194304 bytes"), "{message}");
+    assert!(message.contains("\"big\"") && details.contains("select fewer networks"), "{message}; {details}");
+    stage.assert_empty();
+    assert_eq!(stage.all_heard(), Vec::<String>::new());
+
+    stage.select("big,big");
+    stage.add();
+    assert_eq!(added(&stage), ["eth0", "net1", "net2"]);
+    stage.del();
+    stage.assert_empty();
+}
+
 #[test]
 fn a_pod_may_replace_its_default_network() {
     let mut stage = spy::stage(&json!([spy::network("first"), spy::network("always")]));
@@ -82,6 +105,11 @@ fn a_pod_may_replace_its_default_network() {
         r#"[{"name":"own","namespace":"blue","interface":"lan0","mac":"02:00:00:00:00:07"}]"#,
     );
 
+    let (code, message, _) = stage.call_with_args("ADD", RED).error();
+    assert_eq!(code, 7, "{message}");
+    assert!(message.contains("refers to target namespace blue"), "{message}");
+    stage.assert_empty();
+    stage.conf["globalNamespaces"] = json!("blue");
     let result = stage.call_with_args("ADD", RED).result();
 
     assert_eq!(added(&stage), ["lan0", "net1"]);

@@ -72,6 +72,15 @@ impl Policy {
             .remedy("select a network of the pod's own namespace, or add the other to \"globalNamespaces\""))
     }
 
+    /// Whether a pod of namespace `pod` may have a network of namespace `network` in place of its default network: the
+    /// namespace of the node's own networks is everybody's there.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn permit_default(&self, pod: &str, network: &str) -> Outcome<()> {
+        if network == self.own { Ok(()) } else { self.permit(pod, network) }
+    }
+
     /// Whether pods of a namespace get the default networks beside the first.
     pub fn gets_default_networks(&self, pod: &str) -> bool {
         !self.system.iter().any(|n| n == pod)
@@ -97,6 +106,15 @@ mod tests {
         assert!(global.permit("red", "blue").is_ok());
         assert!(global.permit("red", "default").is_err(), "a list replaces the standard one");
         assert!(policy("{}").permit("red", "blue").is_ok());
+    }
+
+    #[test]
+    fn isolation_allows_a_default_network_of_the_nodes_own_namespace_as_well() {
+        let isolated = policy(r#"{"namespaceIsolation":true,"multusNamespace":"infra"}"#);
+        for allowed in ["infra", "red", "default"] {
+            assert!(isolated.permit_default("red", allowed).is_ok(), "{allowed}");
+        }
+        assert!(isolated.permit_default("red", "blue").is_err() && isolated.permit("red", "infra").is_err());
     }
 
     #[test]
