@@ -12,6 +12,7 @@
 //! (`docs/decisions/0003-records-are-not-flushed.md`).
 
 mod lines;
+mod orphan;
 mod sheet;
 
 use std::fs::{self, DirBuilder};

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use serde::Serialize;
 
-use super::{absent_is_done, failed, lines, make_dir};
+use super::{absent_is_done, failed, lines, make_dir, orphan};
 use crate::engine::ports::{Broken, Entry, Records};
 use crate::engine::record::{Phase, Record};
 use crate::host::lock;
@@ -50,7 +50,12 @@ impl Sheet {
         // The file may be taken away between opening and locking it, by a holder that emptied it.
         for _ in 0..16 {
             let Some((file, is_new)) = open(&path)? else { continue };
-            let file = lock::exclusive(file, &path, limit)?;
+            let file = match lock::exclusive(file, &path, limit) {
+                Err(fault) if fault.kind() == FaultKind::TryLater && orphan::is_left(&path) => {
+                    take_over(&path, container).map_err(|_| fault)?
+                }
+                locked => locked?,
+            };
             let Some(length) = length_at(&file, &path) else { continue };
             let mut text = Vec::with_capacity(USUAL);
             if length > 0 {
@@ -118,23 +123,46 @@ impl Sheet {
 
     /// Puts a new file in the place of ours, locked before it is there.
     fn replace(&self, text: &[u8]) -> io::Result<Held> {
-        let draft = self.draft();
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        let file = options.open(&draft)?;
-        file.set_len(0)?;
-        file.try_lock()?;
-        let placed = (&file).write_all(text).and_then(|()| fs::rename(&draft, &self.path));
-        if placed.is_err() {
-            fs::remove_file(&draft).unwrap_or_default();
-        }
-        placed.and_then(|()| Held::of(file))
+        place(&self.draft(), &self.path, || Some(text.to_vec())).and_then(Held::of)
     }
 
-    /// Where a new file is made: no sandbox has such a name.
     fn draft(&self) -> PathBuf {
-        self.path.with_file_name(format!(".{}", self.container))
+        draft(&self.path, &self.container)
     }
+}
+
+/// Where a new file is made: no sandbox has such a name.
+fn draft(path: &Path, container: &ContainerId) -> PathBuf {
+    path.with_file_name(format!(".{container}"))
+}
+
+/// Puts a new file in the place of one whose lock nobody will let go, with what is in it.
+fn take_over(path: &Path, container: &ContainerId) -> io::Result<File> {
+    let mut file = place(&draft(path, container), path, || {
+        let text = read(path).ok()?;
+        // Meanwhile whoever waited before may have it.
+        orphan::is_left(path).then_some(text)
+    })?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Makes a file in the place of another, locked before it is there.
+fn place(draft: &Path, path: &Path, text: impl FnOnce() -> Option<Vec<u8>>) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let file = options.open(draft)?;
+    file.try_lock()?;
+    file.set_len(0)?;
+    let text = text().ok_or(ErrorKind::WouldBlock);
+    let placed = text.map_err(io::Error::from).and_then(|text| {
+        (&file).write_all(&text)?;
+        fs::rename(draft, path)
+    });
+    if placed.is_err() {
+        fs::remove_file(draft).unwrap_or_default();
+    }
+    placed.map(|()| file)
 }
 
 /// A file that is locked. Plugins inherit it: if Manifold is killed, the lock is held until those it ran have ended, and

@@ -306,3 +306,22 @@ fn a_process_that_is_left_behind_does_not_keep_the_lock() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "it stands for what a plugin leaves behind")]
+fn a_lock_that_nobody_will_let_go_is_taken_once_no_plugin_can_be_at_work() {
+    let stage = Stage::with(&["a", "b"]);
+    let script = format!("exec 9>>{:?}; flock -x 9; echo; exec sleep 60", stage.file());
+    let mut command = std::process::Command::new("sh");
+    let mut child = command.args(["-c", &script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    assert!(stage.is_locked());
+
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(200);
+    File::options().append(true).open(stage.file()).unwrap().set_modified(then).unwrap();
+
+    assert_eq!(told(stage.lock().entries()), ["a", "b"]);
+    assert!(!stage.root.path().join("records/.pod").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
