@@ -56,6 +56,7 @@ impl Stage {
         let pod = scene.node.pod().unwrap();
         let stage = Self { scene, pod };
         stage.folder(&format!("bus/pci/devices/{VF}/net/vf0"));
+        stage.file(&format!("bus/pci/devices/{VF}/class"), "0x020000\n");
         stage
     }
 
@@ -77,6 +78,10 @@ impl Stage {
 
     fn sys(&self) -> std::path::PathBuf {
         self.scene.path("sys")
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        fs::write(self.sys().join(path), text).unwrap();
     }
 
     fn folder(&self, path: &str) {
@@ -420,6 +425,32 @@ fn what_the_host_needs_is_not_taken() {
     assert_eq!(fault.kind(), FaultKind::Exists);
     assert!(fault.to_string().contains("10.66.0.1/24"), "{fault}");
     assert!(stage.on_host().unwrap().up);
+}
+
+#[test]
+fn neither_a_disk_nor_the_nodes_own_virtio_adapter_is_bound_to_another_driver() {
+    let stage = Stage::new();
+    let device = format!("bus/pci/devices/{VF}");
+    for driver in ["present", "vfio-pci"] {
+        stage.folder(&format!("bus/pci/drivers/{driver}"));
+        stage.file(&format!("bus/pci/drivers/{driver}/unbind"), "");
+    }
+    symlink("../../drivers/present", stage.sys().join(format!("{device}/driver"))).unwrap();
+    let refused = || stage.add(json!({"bindDriver": "vfio-pci"})).unwrap_err();
+
+    fs::remove_dir_all(stage.sys().join(format!("{device}/net"))).unwrap();
+    stage.file(&format!("{device}/class"), "0x010802\n");
+    let disk = refused();
+    stage.file(&format!("{device}/class"), "0x020000\n");
+    stage.folder(&format!("{device}/virtio3/net/vf0"));
+    ip("link set wire up");
+    ip("link set vf0 up");
+    ip("address add 10.66.0.1/24 dev vf0");
+    let adapter = refused();
+
+    assert_eq!((disk.kind(), adapter.kind()), (FaultKind::Config, FaultKind::Exists), "{disk}, {adapter}");
+    assert_eq!(fs::read_to_string(stage.sys().join("bus/pci/drivers/present/unbind")).unwrap(), "");
+    assert!(!stage.sys().join(format!("{device}/driver_override")).exists());
 }
 
 #[test]

@@ -138,6 +138,7 @@ fn vf() -> VfFacts {
     };
     VfFacts {
         function: Function::Virtual { pf: "0000:3b:00.0".parse().unwrap(), number: 1, pf_port: Some(pf) },
+        is_network: true,
         driver: Some("iavf".into()),
         driver_override: None,
         port: PortFacts::Here(port, PortUse::Free),

@@ -72,6 +72,11 @@ impl Sysfs {
         })
     }
 
+    /// Whether a function is a network controller: of PCI class 2.
+    pub fn is_network(&self, pci: PciAddress) -> bool {
+        text(&self.path(pci).join("class")).is_some_and(|class| class.starts_with("0x02"))
+    }
+
     /// The driver bound to a function.
     pub fn driver(&self, pci: PciAddress) -> Option<String> {
         last(&fs::read_link(self.path(pci).join("driver")).ok()?).map(str::to_owned)
@@ -83,12 +88,14 @@ impl Sysfs {
             .filter(|driver| driver != "(null)" && !driver.is_empty())
     }
 
-    /// The network interfaces of a function.
+    /// The network interfaces of a function: its own, or those of a virtio device on it.
     pub fn netdevs(&self, pci: PciAddress) -> Netdevs {
-        match names(&self.path(pci).join("net")) {
-            Err(_) => Netdevs::None,
-            Ok(names) if names.is_empty() => Netdevs::Elsewhere,
-            Ok(names) => Netdevs::Here(names),
+        let folder = self.path(pci);
+        let own = names(&folder.join("net")).ok();
+        match own.or_else(|| virtio_netdevs(&folder)) {
+            None => Netdevs::None,
+            Some(names) if names.is_empty() => Netdevs::Elsewhere,
+            Some(names) => Netdevs::Here(names),
         }
     }
 
@@ -221,6 +228,12 @@ fn uplink_number(port: &str) -> Option<u32> {
 
 fn last(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
+}
+
+/// The network interfaces of the virtio device on a function, if there is one that has any or had.
+fn virtio_netdevs(folder: &Path) -> Option<Vec<String>> {
+    let devices = names(folder).ok()?.into_iter().filter(|name| name.starts_with("virtio"));
+    devices.filter_map(|device| names(&folder.join(device).join("net")).ok()).next()
 }
 
 fn names(folder: &Path) -> io::Result<Vec<String>> {

@@ -11,6 +11,8 @@ use crate::model::{IfName, MacAddr, PciAddress};
 pub struct VfFacts {
     /// Its place among PCI functions.
     pub function: Function,
+    /// Whether it is a network controller.
+    pub is_network: bool,
     /// The driver bound to it.
     pub driver: Option<String>,
     /// The driver that alone may be bound to it, if one is set.

@@ -77,6 +77,7 @@ impl State {
         };
         Answer::Vf(Box::new(VfFacts {
             function: Function::Virtual { pf, number: vf.number, pf_port },
+            is_network: true,
             driver: Some("igbvf".to_owned()),
             driver_override: None,
             port,

@@ -27,6 +27,7 @@ impl HostProbe {
         };
         Ok(Answer::Vf(Box::new(VfFacts {
             function,
+            is_network: self.sysfs.is_network(pci),
             driver: self.sysfs.driver(pci),
             driver_override: self.sysfs.driver_override(pci),
             port: self.port(pci)?,

@@ -81,6 +81,30 @@ fn an_interface_that_is_away_is_told_from_one_that_is_not() {
 }
 
 #[test]
+fn interfaces_of_virtio_devices_are_their_functions() {
+    let tree = Tree::new();
+    tree.folder("bus/pci/devices/0000:00:03.0/virtio1/net/eth0")
+        .folder("bus/pci/devices/0000:00:04.0/virtio2");
+    tree.folder("bus/pci/devices/0000:00:05.0/virtio3/net");
+
+    assert_eq!(tree.sysfs().netdevs(pci("0000:00:03.0")), Netdevs::Here(vec!["eth0".to_owned()]));
+    assert_eq!(tree.sysfs().netdevs(pci("0000:00:04.0")), Netdevs::None);
+    assert_eq!(tree.sysfs().netdevs(pci("0000:00:05.0")), Netdevs::Elsewhere);
+}
+
+#[test]
+fn a_network_controller_is_told_by_its_class() {
+    let tree = Tree::new();
+    for (function, class) in [("0000:00:03.0", "0x020000\n"), ("0000:00:04.0", "0x010802\n")] {
+        tree.file(&format!("bus/pci/devices/{function}/class"), class);
+    }
+    let networks =
+        ["0000:00:03.0", "0000:00:04.0", "0000:00:05.0"].map(|at| tree.sysfs().is_network(pci(at)));
+
+    assert_eq!(networks, [true, false, false]);
+}
+
+#[test]
 fn no_override_is_none() {
     let tree = Tree::new();
     tree.file("bus/pci/devices/0000:01:10.0/driver_override", "(null)\n");

@@ -24,6 +24,9 @@ fn is_for_applications(driver: &str) -> bool {
     driver.contains("vfio") || driver.contains("uio")
 }
 
+/// The driver of virtio devices on PCI. The kernel tells of their interfaces by another name than the function's.
+const VIRTIO: &str = "virtio-pci";
+
 const KNOWN: Known = Known {
     plain: &[
         "allmulti",
@@ -73,6 +76,8 @@ struct Virtual {
     owner: Owner,
     /// None where nobody asks for a pod: STATUS, and a DEL after which the device is forgotten.
     vf: Option<PciAddress>,
+    /// Whether the kubelet gave it to the pod.
+    given: bool,
     settings: VfSettings,
     /// Of the rates, those asked for: the PF takes both at once, and the other one stays as it is.
     rates: (Option<u32>, Option<u32>),
@@ -104,9 +109,11 @@ impl Kind for Sriov {
         };
         let rates = (rate("min_tx_rate", keys.min_tx_rate)?, rate("max_tx_rate", keys.max_tx_rate)?);
         let bind = bind_driver(keys.binddriver.as_deref())?;
+        let vf = device(ask, &keys)?;
         Ok(Box::new(Virtual {
             owner: ask.attachment.owner.clone(),
-            vf: device(ask, &keys)?,
+            vf,
+            given: vf.is_some_and(|vf| given(ask.attachment, vf)),
             settings,
             rates,
             mtu: virtual_link::mtu(keys.mtu)?,
@@ -135,6 +142,12 @@ fn device(ask: Ask<'_>, keys: &Keys) -> Outcome<Option<PciAddress>> {
         Some(text) => text.parse().map(Some).map_err(|fault: Fault| fault.while_doing("\"deviceID\"")),
         None => Ok(None),
     }
+}
+
+/// Whether the kubelet gave a device to the pod.
+fn given(attachment: &Attachment, vf: PciAddress) -> bool {
+    let given = attachment.device.as_ref().filter(|device| device.resource.is_some());
+    given.is_some_and(|device| device.id.as_str().parse().is_ok_and(|id: PciAddress| id == vf))
 }
 
 fn no_device() -> Fault {
@@ -266,6 +279,7 @@ impl Virtual {
                 "give one of its virtual functions in \"deviceID\"",
             ));
         }
+        self.may_be_named(vf, seen)?;
         if let Some(netns) = &seen.held_for {
             return Err(Fault::new(
                 FaultKind::TryLater,
@@ -288,6 +302,20 @@ impl Virtual {
             )),
             PortFacts::Here(_, PortUse::Free) | PortFacts::None => Ok(()),
         }
+    }
+
+    /// Whether the network may name the device itself: not if the node may need it for something else. What the kubelet
+    /// gave is not the node's, and neither is what stays with the driver of an application.
+    fn may_be_named(&self, vf: PciAddress, seen: &VfFacts) -> Outcome<()> {
+        let driver = seen.driver.as_ref().filter(|driver| is_for_applications(driver));
+        let stays = driver.is_some_and(|driver| self.bind.as_ref().is_none_or(|to| to == driver));
+        if seen.is_network || self.given || stays {
+            return Ok(());
+        }
+        Err(wrong(
+            format!("PCI device {vf} is no network controller"),
+            "name a VF of a network adapter in \"deviceID\", or have the device given to the pod by its device plugin",
+        ))
     }
 
     fn take(&self, vf: PciAddress, seen: &VfFacts) -> Outcome<VfTake> {
@@ -380,6 +408,7 @@ impl Virtual {
                 port: port.cloned(),
                 to: to.clone(),
             })),
+            (None, Some(_)) if seen.driver.as_deref() == Some(VIRTIO) => Err(virtio(vf)),
             (None, Some(port)) => self.kernel(port),
             (None, None) if by_application => self.application(None),
             (None, None) => Err(no_port(vf, seen.driver.as_deref())),
@@ -435,6 +464,13 @@ fn no_port(vf: PciAddress, driver: Option<&str>) -> Fault {
         )
         .remedy("bind the adapter's VF driver, or set \"bindDriver\" to \"vfio-pci\""),
     }
+}
+
+/// The interface of a virtio device would not be found again in a pod by its function.
+fn virtio(vf: PciAddress) -> Fault {
+    Fault::new(FaultKind::Unsupported, format!("the interface of {vf} is that of a virtio device")).remedy(
+        "set \"bindDriver\" to \"vfio-pci\" for an application, or use \"macvlan\" or \"host-device\" on it",
+    )
 }
 
 #[cfg(test)]

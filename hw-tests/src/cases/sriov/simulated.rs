@@ -86,6 +86,10 @@ impl Stage {
             let folder = functions.join(folder);
             std::fs::create_dir_all(&folder).map_err(Trouble::doing(format!("cannot make {folder:?}")))?;
         }
+        for function in [PF, VF] {
+            std::fs::write(functions.join(function).join("class"), "0x020000\n")
+                .map_err(Trouble::doing("cannot write a class"))?;
+        }
         std::fs::create_dir_all(sys.join("class")).map_err(Trouble::doing("cannot make a folder"))?;
         let link = |to: &str, at: &Path| {
             symlink(to, at).map_err(Trouble::doing(format!("cannot make the link {at:?}")))

@@ -53,6 +53,7 @@ fn seen() -> VfFacts {
             number: 1,
             pf_port: Some(pf_port),
         },
+        is_network: true,
         driver: Some("igbvf".to_owned()),
         driver_override: None,
         port: PortFacts::Here(port(), PortUse::Free),
@@ -177,6 +178,49 @@ fn what_is_no_free_vf_is_refused() {
     let odd = VfFacts { port: PortFacts::None, driver: Some("pci-stub".to_owned()), ..seen() };
     assert!(refusal(json!({}), odd).1.contains("pci-stub"));
     assert_eq!(steps_without_device().unwrap_err().kind(), FaultKind::Absent);
+}
+
+/// A disk of the node, as a network may name it.
+fn disk() -> VfFacts {
+    VfFacts {
+        function: Function::Alone,
+        is_network: false,
+        port: PortFacts::None,
+        driver: Some("nvme".to_owned()),
+        ..seen()
+    }
+}
+
+#[test]
+fn what_is_no_network_controller_is_not_taken_from_the_node() {
+    let bind = || json!({"bindDriver": "vfio-pci"});
+    for keys in [bind(), json!({})] {
+        let (kind, text) = refusal(keys, disk());
+        assert_eq!(kind, FaultKind::Config);
+        assert!(text.contains("0000:01:10.2 is no network controller"), "{text}");
+    }
+    let used = |driver: &str| VfFacts { driver: Some(driver.to_owned()), ..disk() };
+    assert!(steps(bind(), used("vfio-pci")).is_ok() && steps(json!({}), used("vfio-pci")).is_ok());
+    assert_eq!(refusal(bind(), used("uio_pci_generic")).0, FaultKind::Config);
+    let virtio = || VfFacts { driver: Some(VIRTIO.to_owned()), function: Function::Alone, ..seen() };
+    assert_eq!(refusal(json!({}), virtio()).0, FaultKind::Unsupported);
+    assert!(steps(bind(), virtio()).is_ok());
+}
+
+#[test]
+fn what_the_kubelet_gave_is_taken_whatever_it_is() {
+    let bound = |id: &str, resource: Option<&str>| {
+        let mut given = attachment(json!({"bindDriver": "vfio-pci"}));
+        let resource = resource.map(|name| name.parse().unwrap());
+        given.device = Some(crate::model::device::Device { id: id.parse().unwrap(), resource });
+        let mut facts = Facts::default();
+        facts.note(Question::Vf(VF.parse().unwrap()), Answer::Vf(Box::new(disk())));
+        let wanted = Sriov.read(Ask { conf: &given.network.plugins[0], attachment: &given }).unwrap();
+        wanted.steps(&facts).is_ok()
+    };
+
+    assert!(bound(VF, Some("example.com/accelerator")));
+    assert!(!bound(VF, None) && !bound("0000:01:10.4", Some("example.com/accelerator")));
 }
 
 fn steps_without_device() -> Outcome<Vec<Step>> {
