@@ -82,6 +82,12 @@ impl Verb {
     }
 }
 
+/// Kills the plugins that run, each with its group, for a program that ends without waiting for them. What they were run
+/// for stays on record.
+pub fn kill_all() {
+    process::kill_all();
+}
+
 /// One call of one plugin. STATUS and GC have no site: their parameters are empty.
 struct Call<'a> {
     verb: Verb,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Child;
 
 use nix::sys::signal::Signal;
@@ -237,6 +238,29 @@ fn a_daemon_that_stops_leaves_an_add_that_waits_for_the_default_network_to_the_n
 
     scene::finish(add).result();
     assert_eq!(pod.interfaces(), ["lo", "net1"]);
+}
+
+/// It takes as long as calls are given to end.
+#[test]
+fn a_daemon_that_stops_leaves_no_plugin_behind_that_hangs() {
+    let stage = stage(&format!("[ $CNI_COMMAND != ADD ] || {GATE}"));
+    let daemon = stage.daemon();
+    let pod = stage.pod();
+    let hangs = stage.begin("ADD", "pod-1", &pod);
+    stage.await_that("the plugin runs", || count(&stage, "running") == 1);
+    // It is called by its process.
+    let running = fs::read_dir(stage.scene.path("running")).unwrap().next().unwrap().unwrap();
+    let process = Path::new("/proc").join(running.file_name());
+    assert!(process.exists());
+
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.ended());
+    stage.await_that("the plugin is gone", || !process.exists());
+    give_up(hangs);
+
+    let _next = stage.daemon();
+    stage.call("DEL", "pod-1", &pod).result();
+    stage.assert_empty();
 }
 
 #[test]

@@ -25,7 +25,7 @@ use tokio::runtime::Builder;
 
 use self::desk::Desk;
 use super::{log, machine};
-use crate::host::rights;
+use crate::host::{exec, rights};
 use crate::model::fault::{Fault, FaultKind, Outcome};
 use crate::model::object::{self, Object};
 use crate::model::settings::DaemonSettings;
@@ -63,7 +63,8 @@ pub(super) fn run(config: &Path) -> Outcome<()> {
         server::serve(&desk, ears).await;
         Ok(())
     });
-    // Whatever still runs has had its time.
+    // Whatever still runs has had its time. A plugin that hangs would go on for ever, with the lock of its sandbox.
+    exec::kill_all();
     runtime.shutdown_background();
     served
 }

@@ -1,6 +1,7 @@
 //! One run of one program: started in a group of its own, watched to its end, and past its limit killed with all of
 //! its group.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
@@ -8,6 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -79,8 +81,34 @@ struct Running {
     unburied: Option<Unburied>,
 }
 
+/// The groups of all processes that run, or have ended and are not buried.
+static GROUPS: Mutex<BTreeSet<Pid>> = Mutex::new(BTreeSet::new());
+
+/// The entry of a group. It goes before its process is buried, whose id is somebody else's then.
+struct Listed(Pid);
+
+impl Listed {
+    fn new(group: Pid) -> Self {
+        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).insert(group);
+        Self(group)
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+/// Kills all that runs, for a program that ends and does not wait for it: nobody else would ever end what hangs.
+pub(super) fn kill_all() {
+    let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
+    groups.iter().for_each(|group| killpg(*group, Signal::SIGKILL).unwrap_or_default());
+}
+
 /// Hung up on, the thread buries the process.
 struct Unburied {
+    listed: Listed,
     hold: Sender<Child>,
     thread: JoinHandle<io::Result<ExitStatus>>,
 }
@@ -171,8 +199,9 @@ impl Running {
     fn watched(watch: Watch, child: Child) -> Outcome<Self> {
         let Watch { child: hold, gone, thread } = watch;
         let group = pid_of(&child).map_err(unwatched)?;
+        let listed = Listed::new(group);
         hold.send(child).map_err(|_| Fault::new(FaultKind::Io, "cannot talk to it: its watch is gone"))?;
-        Ok(Self { group, gone, unburied: Some(Unburied { hold, thread }) })
+        Ok(Self { group, gone, unburied: Some(Unburied { listed, hold, thread }) })
     }
 
     /// Buries a process that has ended. If it failed, what it left of its group is killed: an IPAM plugin that lost
@@ -184,9 +213,10 @@ impl Running {
             Ok(WaitStatus::Exited(_, 0)) | Err(Errno::ECHILD) => {}
             Ok(_) | Err(_) => self.kill_group(),
         }
-        let Some(Unburied { hold, thread }) = self.unburied.take() else {
+        let Some(Unburied { listed, hold, thread }) = self.unburied.take() else {
             return Err(io::Error::other("it is buried already"));
         };
+        drop(listed);
         drop(hold);
         thread.join().unwrap_or_else(|_| Err(io::Error::other("its watch broke")))
     }
