@@ -122,7 +122,8 @@ fn whoever_names_a_vf_has_the_one_claim_of_it() {
 
         let refused = scene.add("next", next).unwrap_err();
         assert_eq!(refused.kind(), FaultKind::TryLater, "{first:?}, then {next:?}: {refused}");
-        assert!(refused.to_string().contains("is held by pod sandbox first/net1"), "{refused}");
+        assert!(refused.to_string().ends_with("is held by another pod"), "{refused}");
+        assert!(refused.confided().unwrap().ends_with("is held by pod sandbox first/net1"), "{refused:?}");
         assert_eq!(scene.claims(), scene.had_by("first"), "{first:?}, then {next:?}");
 
         scene.del("first");

@@ -72,8 +72,7 @@ fn evict(node: &Node<'_>, claim: &Claim, holder: &Owner, owner: &Owner) -> Outco
     }
     match Fault::gather(undo(node, records.as_ref(), &[undo::Entry::Journalled(&record)])) {
         None => Ok(()),
-        Some(fault) => Err(fault
-            .while_doing(format!("cannot take {:?} over from {holder}, whose pod is gone", claim.as_str()))),
+        Some(fault) => Err(stuck(claim, holder, &fault)),
     }
 }
 
@@ -91,7 +90,19 @@ pub(super) fn twice(claim: &Claim, holder: &Owner) -> Fault {
     Fault::new(FaultKind::Config, what).remedy("attach the pod to that network once")
 }
 
+/// What is known of another pod's attachment is no matter of the one that waits for it.
+fn stuck(claim: &Claim, holder: &Owner, fault: &Fault) -> Fault {
+    let claim = claim.as_str();
+    Fault::new(fault.kind(), format!("{claim:?} is held by a pod that is gone and cannot be taken down"))
+        .remedy("the log of the node says why; or choose another network")
+        .confiding(format!(
+            "cannot take {claim:?} over from {holder}, whose pod is gone: {}",
+            fault.advised()
+        ))
+}
+
 fn held(claim: &Claim, holder: &Owner) -> Fault {
-    Fault::new(FaultKind::TryLater, format!("{:?} is held by pod sandbox {holder}", claim.as_str()))
+    Fault::new(FaultKind::TryLater, format!("{:?} is held by another pod", claim.as_str()))
+        .confiding(format!("{:?} is held by pod sandbox {holder}", claim.as_str()))
         .remedy("wait until that pod is gone, or choose another network")
 }

@@ -41,6 +41,9 @@ pub(super) fn run() -> ExitCode {
 fn told(fault: &Fault) -> String {
     let mut text = format!("error: {fault}\n");
     // Writing to memory cannot fail.
+    if let Some(told) = fault.confided() {
+        writeln!(text, "  note: {told}").unwrap_or_default();
+    }
     if let Some(advice) = fault.advice() {
         writeln!(text, "  remedy: {advice}").unwrap_or_default();
     }

@@ -5,8 +5,8 @@ mod file;
 mod sinks;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::time::Duration;
+use std::{io, iter};
 
 use tracing::field::Empty;
 use tracing::span::Span;
@@ -113,6 +113,18 @@ pub(super) fn laps(laps: &[Lap]) {
     let each =
         laps.iter().map(|lap| format!("{} {} {:.1}", lap.phase, lap.kind, lap.took.as_secs_f64() * 1000.0));
     Span::current().record("took", each.collect::<Vec<_>>().join(", "));
+}
+
+/// What the runtime is told of a failure. What only people of the node are told is noted.
+pub(super) fn refusal(fault: &Fault) -> ErrorReply {
+    confide(fault);
+    fault.to_reply()
+}
+
+/// Notes what only people of the node are told of a failure.
+pub(super) fn confide(fault: &Fault) {
+    let each = iter::once(fault).chain(fault.companions());
+    each.filter_map(Fault::confided).for_each(|told| tracing::warn!("{told}"));
 }
 
 /// Tells how a call ended. The kubelet asks for the STATUS every few seconds, and shows the answer itself.

@@ -34,7 +34,7 @@ pub(super) fn answer() -> ExitCode {
     let stdin = verb.and_then(|_| runtime::stdin());
     log::start(&logging(stdin.as_deref().unwrap_or_default()));
     let _call = log::call(&caller).entered();
-    let reply = stdin.and_then(|stdin| run(&call.with_stdin(stdin))).map_err(|fault| fault.to_reply());
+    let reply = stdin.and_then(|stdin| run(&call.with_stdin(stdin))).map_err(|fault| log::refusal(&fault));
     log::done(&caller.command, reply.as_ref().err(), began.elapsed());
     match reply {
         Ok(reply) => print(&reply, ExitCode::SUCCESS),

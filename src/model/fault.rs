@@ -101,6 +101,7 @@ pub struct Fault {
     cause: Option<Box<dyn Error + Send + Sync>>,
     remedy: Option<Cow<'static, str>>,
     also: Vec<Fault>,
+    confided: Option<String>,
 }
 
 /// A `Result` whose error is a [`Fault`].
@@ -109,7 +110,7 @@ pub type Outcome<T> = Result<T, Fault>;
 impl Fault {
     /// A failure of this kind; `what` names the act and its object: `cannot attach "net1"`.
     pub fn new(kind: FaultKind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), cause: None, remedy: None, also: Vec::new() }
+        Self { kind, what: what.into(), cause: None, remedy: None, also: Vec::new(), confided: None }
     }
 
     /// Adds the cause.
@@ -126,15 +127,23 @@ impl Fault {
         self
     }
 
-    /// Wraps this failure in what it prevented, keeping kind, remedy and companions.
+    /// Adds what only people of the node are told, such as which other pod stands in the way: in the log and at the command
+    /// line, and not in answers and events, which the owners of pods read.
+    #[must_use]
+    pub fn confiding(mut self, what: impl Into<String>) -> Self {
+        self.confided = Some(what.into());
+        self
+    }
+
+    /// Wraps this failure in what it prevented, keeping all else.
     #[must_use]
     pub fn while_doing(self, what: impl Into<String>) -> Self {
-        let Self { kind, what: inner, cause, remedy, also } = self;
+        let Self { kind, what: inner, cause, remedy, also, confided } = self;
         let cause: Box<dyn Error + Send + Sync> = match cause {
             None => inner.into(),
             Some(cause) => Box::new(Because { what: inner, cause }),
         };
-        Self { kind, what: what.into(), cause: Some(cause), remedy, also }
+        Self { kind, what: what.into(), cause: Some(cause), remedy, also, confided }
     }
 
     /// Lets clean-up failures travel with their cause, never instead of it.
@@ -167,6 +176,11 @@ impl Fault {
     /// What the reader can do about it, if anything is known.
     pub fn advice(&self) -> Option<&str> {
         self.remedy.as_deref()
+    }
+
+    /// What only people of the node are told, if there is anything.
+    pub fn confided(&self) -> Option<&str> {
+        self.confided.as_deref()
     }
 
     /// What failed, and what the reader can do about it.
@@ -261,6 +275,17 @@ mod tests {
         assert_eq!(reply.code, 100);
         assert_eq!(reply.msg, "cannot attach \"net1\": master \"ens5f0\" is not on this node");
         assert_eq!(reply.details, "fix the network's \"master\" or label the node");
+    }
+
+    #[test]
+    fn what_is_confided_is_in_no_answer() {
+        let fault = Fault::new(FaultKind::TryLater, "it is taken")
+            .confiding("it is held by pod-2")
+            .while_doing("cannot attach \"net1\"")
+            .recast(FaultKind::Exists);
+
+        assert_eq!(fault.confided(), Some("it is held by pod-2"));
+        assert!(!format!("{fault} {} {:?}", fault.advised(), fault.to_reply()).contains("pod-2"));
     }
 
     #[test]

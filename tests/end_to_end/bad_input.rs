@@ -214,7 +214,17 @@ fn addresses_that_are_taken_or_used_up_are_refused_and_change_nothing() {
     expect(stage.scene.call(&add, &tiny), 102, "10.9.0.7");
     let mut asked = tiny.clone();
     asked["delegates"][0]["args"] = json!({"cni": {"ips": ["10.9.0.7"]}});
-    expect(stage.scene.call(&add, &asked), 101, "10.9.0.7");
+    let log = stage.scene.path("log");
+    asked["logFile"] = json!(log);
+    let (code, message, details) = stage.scene.call(&add, &asked).error();
+    assert_eq!(code, 101, "{message}");
+    assert!(
+        message.ends_with("the requested address \"10.9.0.7\" is held by another interface"),
+        "{message}"
+    );
+    assert!(!details.contains("holder/"), "another pod's is no matter of this one: {details}");
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("says that \"holder/eth0\" has the address"), "{log}");
 
     assert_eq!(stage.scene.kept(), before);
     assert_eq!(stage.pod.interfaces(), ["lo"]);

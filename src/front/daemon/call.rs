@@ -99,7 +99,7 @@ fn answered(
     let caller = Caller::of(env);
     let _call = log::call(&caller).entered();
     let context = desk.context();
-    let reply = job(&context).map_err(|fault| fault.to_reply());
+    let reply = job(&context).map_err(|fault| log::refusal(&fault));
     let watch = context.stopwatch.unwrap_or_default();
     let (mut laps, tries) = (watch.laps(), watch.tries());
     desk.metrics.served(&caller.command, reply.as_ref().err().map(|error| error.code), began.elapsed());

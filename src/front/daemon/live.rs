@@ -110,6 +110,7 @@ fn one(desk: &Desk, machine: &Machine, whose: (&PodName, &ContainerId)) -> Pass 
         Err(fault) => {
             desk.metrics.changed("failed");
             tracing::warn!("the pod has not what it selects: {fault}");
+            log::confide(&fault);
             Pass::Again
         }
     }

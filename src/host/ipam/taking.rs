@@ -54,18 +54,22 @@ impl<'a> Taking<'a> {
             return Ok(candidate);
         }
         let name = go_text(&candidate.address);
-        let by = match self.folder.read(&name)? {
+        let (by, owner) = match self.folder.read(&name)? {
             Content::Unfinished => {
                 self.folder.remove(&name)?;
                 return self.asked(candidate);
             }
-            Content::Text(text) if text.is_empty() => "an empty file".to_owned(),
-            Content::Text(text) => format!("{:?}", text.replace("\r\n", "/")),
-            Content::Absent | Content::Foreign => "something that is no file".to_owned(),
+            Content::Text(text) if text.is_empty() => ("an empty file", None),
+            Content::Text(text) => ("another interface", Some(text.replace("\r\n", "/"))),
+            Content::Absent | Content::Foreign => ("something that is no file", None),
         };
         let path = self.folder.path().join(&name);
-        Err(Fault::new(FaultKind::Exists, format!("the requested address {name:?} is held by {by}"))
-            .remedy(format!("ask for another; if the holder is gone, remove {path:?}")))
+        let fault = Fault::new(FaultKind::Exists, format!("the requested address {name:?} is held by {by}"))
+            .remedy(format!("ask for another; if the holder is gone, remove {path:?}"));
+        Err(match owner {
+            Some(owner) => fault.confiding(format!("{path:?} says that {owner:?} has the address")),
+            None => fault,
+        })
     }
 
     /// Takes the next free address: the first candidates by trying; past them, by the names in the store.

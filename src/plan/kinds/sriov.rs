@@ -281,11 +281,9 @@ impl Virtual {
         }
         self.may_be_named(vf, seen)?;
         if let Some(netns) = &seen.held_for {
-            return Err(Fault::new(
-                FaultKind::TryLater,
-                format!("VF {vf} is held by the pod with network namespace {netns:?}"),
-            )
-            .remedy("wait until that pod is gone; another program attached it"));
+            return Err(Fault::new(FaultKind::TryLater, format!("VF {vf} is held by another pod"))
+                .confiding(format!("VF {vf} is held by the pod with network namespace {netns:?}"))
+                .remedy("wait until that pod is gone; another program attached it"));
         }
         match &seen.port {
             PortFacts::Here(port, PortUse::Needed(why)) => Err(Fault::new(

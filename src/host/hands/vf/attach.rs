@@ -196,11 +196,9 @@ fn describe(take: &VfTake) -> DeviceInfo {
 }
 
 fn held(vf: PciAddress, netns: &NetnsPath) -> Fault {
-    Fault::new(
-        FaultKind::TryLater,
-        format!("VF {vf} is held by the pod with network namespace {:?}", netns.as_str()),
-    )
-    .remedy("wait until that pod is gone; another program attached it")
+    Fault::new(FaultKind::TryLater, format!("VF {vf} is held by another pod"))
+        .confiding(format!("VF {vf} is held by the pod with network namespace {:?}", netns.as_str()))
+        .remedy("wait until that pod is gone; another program attached it")
 }
 
 fn not_moved(refusal: Refusal, kernel: &KernelVf, ifname: &IfName) -> Fault {
