@@ -171,13 +171,14 @@ impl Mingle {
         }
     }
 
-    /// Waits until no ADD and no DEL is being done: a GC is not called beside them.
+    /// Waits until no ADD and no DEL is being done.
     fn quiet(&mut self) {
         while self.members.iter().any(|member| member.call.is_some()) {
             self.gather(true);
         }
     }
 
+    /// Does a GC. A runtime calls for no ADD and no DEL beside it; what others do goes on.
     fn collect(&mut self, net: Net) {
         self.quiet();
         let mut conf = self.conf(net);
@@ -189,7 +190,8 @@ impl Mingle {
         let call = Call { verb: "GC", container: "", ifname: "", netns: "" };
         let mut command = self.cluster.stage.scene.command(env!("CARGO_BIN_EXE_manifold-shim"), &call);
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        self.others.push(scene::start(command, conf.to_string().as_bytes()));
+        // What cannot be undone yet is no matter.
+        scene::start(command, conf.to_string().as_bytes()).wait().unwrap();
     }
 
     fn by_hand(&mut self, words: &[&str]) {
