@@ -53,7 +53,11 @@ pub(in crate::front::daemon) fn serve(desk: &Arc<Desk>, listener: TcpListener) {
         let mut callers = VecDeque::with_capacity(MOST);
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => port.let_in(&mut callers, stream),
+                Ok((stream, _)) => {
+                    port.let_in(&mut callers, stream);
+                    // Whoever was let in is heard before it may have to go for those who crowd in behind.
+                    tokio::task::yield_now().await;
+                }
                 // Out of descriptors or memory: it stays so for a while, and calls are to get their turn.
                 Err(cause) => {
                     tracing::warn!("cannot take a connection to the metrics: {cause}");
