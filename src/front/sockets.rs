@@ -71,7 +71,8 @@ impl Offer<'_> {
         let source = match &told.source {
             PodVolumeSource::EmptyDir => self.empty_dir(&told.name).map(VolumeSource::EmptyDir),
             PodVolumeSource::HostPath(path) => {
-                plain("hostPath", path.clone()).ok().map(VolumeSource::HostPath)
+                let source = if told.writable { VolumeSource::HostPath } else { VolumeSource::ReadOnly };
+                plain("hostPath", path.clone()).ok().map(source)
             }
             PodVolumeSource::Other => None,
         };

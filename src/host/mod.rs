@@ -16,6 +16,7 @@ pub mod lock;
 pub mod netlink;
 pub mod netns;
 pub mod ovsdb;
+pub mod path_walk;
 pub mod peer;
 pub mod probe;
 pub mod rights;

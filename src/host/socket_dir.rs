@@ -1,5 +1,5 @@
-//! The directory of a socket. A pod may write into it, so nothing here follows a link in it: the directory is opened
-//! once, and what is in it is named relative to that.
+//! The directory of a socket. A pod may write into it, and into what is above it, so nothing here follows a link: the
+//! directory is opened component by component, once, and what is in it is named relative to that.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -8,11 +8,13 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{Gid, UnlinkatFlags, fchown, fchownat, unlinkat};
 use rustix::fs::{XattrFlags, fsetxattr};
 
+use super::path_walk;
+use super::stream::{Deadline, dial};
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 use crate::plan::port::{SocketHome, SocketStep};
@@ -21,6 +23,10 @@ use crate::plan::port::{SocketHome, SocketStep};
 const MODE: u32 = 0o755;
 /// What a group needs to make sockets and to connect to them; new sockets belong to it too.
 const GROUP: u32 = 0o2070;
+/// Whether everybody may make something in a directory.
+const EVERYBODY: u32 = 0o002;
+/// Then nobody replaces what is another's, and `fs.protected_symlinks` counts.
+const STICKY: u32 = 0o1000;
 /// Mode of a socket that its group may connect to.
 const SOCKET: u32 = 0o770;
 /// Mode of a note: there is no secret in it, and the application may be anybody.
@@ -41,14 +47,10 @@ impl SocketDir {
     /// # Errors
     /// A volume that is not there, or something that is no directory.
     pub(super) fn make(home: &SocketHome) -> Outcome<Self> {
-        if let SocketHome::Own(base, name) = home {
-            let made = DirBuilder::new().recursive(true).mode(MODE).create(base);
-            let base_fd =
-                made.and_then(|()| directory(base, OFlag::empty())).map_err(|cause| unusable(base, cause))?;
-            match mkdirat(&base_fd, name.as_str(), Mode::from_bits_truncate(MODE)) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(cause) => return Err(unusable(&home.path(), cause.into())),
-            }
+        if let SocketHome::Own(..) = home {
+            let path = home.path();
+            let made = path_walk::make(&path, Mode::from_bits_truncate(MODE));
+            return made.map(|fd| Self { fd, path: path.clone() }).map_err(|cause| unusable(&path, cause));
         }
         Self::open(home)?.ok_or_else(|| {
             Fault::new(FaultKind::Absent, format!("the directory for sockets {:?} is not there", home.path()))
@@ -62,14 +64,15 @@ impl SocketDir {
     /// Something else is there, or it may not be opened.
     pub(super) fn open(home: &SocketHome) -> Outcome<Option<Self>> {
         let path = home.path();
-        match directory(&path, OFlag::O_NOFOLLOW) {
+        match path_walk::open(&path) {
             Ok(fd) => Ok(Some(Self { fd, path })),
             Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(unusable(&path, cause)),
         }
     }
 
-    /// Lets the members of a group make sockets and connect to them, and sets the SELinux context.
+    /// Lets the members of a group make sockets and connect to them, and sets the SELinux context. What several may write
+    /// into becomes sticky.
     ///
     /// # Errors
     /// The file system refuses.
@@ -78,11 +81,10 @@ impl SocketDir {
             Fault::new(FaultKind::Io, format!("cannot set the {what} of {:?}", self.path)).because(cause)
         };
         if let Some(group) = group {
-            let shared = fchown(&self.fd, None, Some(Gid::from_raw(group)))
-                .and_then(|()| fstat(&self.fd))
-                .and_then(|seen| fchmod(&self.fd, Mode::from_bits_truncate(seen.st_mode & 0o7777 | GROUP)));
+            let shared = fchown(&self.fd, None, Some(Gid::from_raw(group)));
             shared.map_err(|cause| refused("group", cause.into()))?;
         }
+        self.set_mode(group.is_some()).map_err(|cause| refused("mode", cause.into()))?;
         if let Some(label) = label {
             fsetxattr(&self.fd, CONTEXT, label.as_bytes(), XattrFlags::empty()).map_err(|cause| {
                 refused("SELinux context", cause.into()).remedy("correct \"selinuxLabel\", or leave it out")
@@ -91,13 +93,26 @@ impl SocketDir {
         Ok(())
     }
 
-    /// Removes a socket that an earlier application left, in whose way a new one would be.
+    fn set_mode(&self, for_group: bool) -> Result<(), Errno> {
+        let was = fstat(&self.fd)?.st_mode & 0o7777;
+        let group = if for_group { GROUP } else { 0 };
+        let sticky = if for_group || was & EVERYBODY != 0 { STICKY } else { 0 };
+        let mode = was | group | sticky;
+        if mode == was { Ok(()) } else { fchmod(&self.fd, Mode::from_bits_truncate(mode)) }
+    }
+
+    /// Removes a socket that an earlier application left, in whose way a new one would be. One that may be another's stays
+    /// while somebody listens.
     ///
     /// # Errors
-    /// Something that is no socket has its name.
-    pub(super) fn clear(&self, file: &str) -> Outcome<()> {
+    /// Something that is no socket has its name, or somebody listens at another's.
+    pub(super) fn clear(&self, file: &str, anothers: bool) -> Outcome<()> {
         match self.seen(file)? {
             None => Ok(()),
+            Some(seen) if kind(&seen) == SFlag::S_IFSOCK && anothers && self.has_listener(file)? => {
+                Err(Fault::new(FaultKind::Exists, format!("somebody listens at {:?}", self.path.join(file)))
+                    .remedy("end that program, or choose another name for the socket"))
+            }
             Some(seen) if kind(&seen) == SFlag::S_IFSOCK => self.unlink(file),
             Some(_) => Err(Fault::new(
                 FaultKind::Exists,
@@ -107,12 +122,13 @@ impl SocketDir {
         }
     }
 
-    /// Removes a socket; anything else of its name stays.
+    /// Removes a socket; anything else of its name stays, and one that may be another's while somebody listens.
     ///
     /// # Errors
     /// It still stands.
-    pub(super) fn remove_socket(&self, file: &str) -> Outcome<()> {
+    pub(super) fn remove_socket(&self, file: &str, anothers: bool) -> Outcome<()> {
         match self.seen(file)? {
+            Some(seen) if kind(&seen) == SFlag::S_IFSOCK && anothers && self.has_listener(file)? => Ok(()),
             Some(seen) if kind(&seen) == SFlag::S_IFSOCK => self.unlink(file),
             Some(_) | None => Ok(()),
         }
@@ -184,6 +200,20 @@ impl SocketDir {
         written.inspect_err(|_| drop(self.unlink(&young)))
     }
 
+    /// Whether somebody listens at a socket. Only where the kernel refuses a connection, nobody does.
+    fn has_listener(&self, file: &str) -> Outcome<bool> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let socket = match openat(&self.fd, file, flags, Mode::empty()) {
+            Ok(socket) => socket,
+            Err(Errno::ENOENT) => return Ok(false),
+            Err(cause) => return Err(unusable(&self.path.join(file), cause.into())),
+        };
+        // What was opened, whatever the name leads to by now.
+        let opened = format!("/proc/self/fd/{}", socket.as_raw_fd());
+        let refused = |cause: io::Error| cause.kind() == ErrorKind::ConnectionRefused;
+        Ok(!dial(Path::new(&opened), Deadline::after(0)).is_err_and(refused))
+    }
+
     fn seen(&self, file: &str) -> Outcome<Option<FileStat>> {
         match fstatat(&self.fd, file, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(seen) => Ok(Some(seen)),
@@ -211,7 +241,7 @@ impl AsFd for SocketDir {
 pub(super) fn prepare(step: &SocketStep) -> Outcome<()> {
     let dir = SocketDir::make(&step.home)?;
     dir.share(step.group, step.label.as_deref())?;
-    dir.clear(step.file.as_str())?;
+    dir.clear(step.file.as_str(), step.named)?;
     let Some(link) = &step.link else { return Ok(()) };
     let refused = |cause: io::Error| {
         Fault::new(FaultKind::Io, format!("cannot make the link {link:?}"))
@@ -229,7 +259,7 @@ pub(super) fn prepare(step: &SocketStep) -> Outcome<()> {
 /// empty.
 pub(super) fn clear(step: &SocketStep) -> Outcome<()> {
     if let Some(dir) = SocketDir::open(&step.home)? {
-        dir.remove_socket(step.file.as_str())?;
+        dir.remove_socket(step.file.as_str(), step.named)?;
     }
     if let Some(link) = &step.link {
         remove_link(link, Some(&step.home.path()))?;
@@ -239,8 +269,10 @@ pub(super) fn clear(step: &SocketStep) -> Outcome<()> {
 
 /// Removes the directory if it was made for the sandbox and nothing is in it any more.
 pub(super) fn leave(home: &SocketHome) -> Outcome<()> {
-    let SocketHome::Own(..) = home else { return Ok(()) };
-    match fs::remove_dir(home.path()) {
+    let SocketHome::Own(base, name) = home else { return Ok(()) };
+    let removed =
+        path_walk::open(base).and_then(|base| Ok(unlinkat(&base, name.as_str(), UnlinkatFlags::RemoveDir)?));
+    match removed {
         Ok(()) => Ok(()),
         Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => Ok(()),
         Err(cause) => {
@@ -283,11 +315,6 @@ fn young(file: &str) -> String {
     format!(".{file}.new")
 }
 
-fn directory(path: &Path, more: OFlag) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | more;
-    Ok(open(path, flags, Mode::empty())?)
-}
-
 fn kind(seen: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(seen.st_mode & SFlag::S_IFMT.bits())
 }
@@ -295,7 +322,7 @@ fn kind(seen: &FileStat) -> SFlag {
 fn unusable(path: &Path, cause: io::Error) -> Fault {
     Fault::new(FaultKind::Io, format!("cannot use {path:?} for sockets"))
         .because(cause)
-        .remedy("make it a directory that root can use, and no link")
+        .remedy("make it a directory that root can use, and name it without links")
 }
 
 #[cfg(test)]
@@ -309,6 +336,7 @@ mod tests {
             home: SocketHome::Own(folder.join("base"), "pod1".into()),
             file: "net1".parse().unwrap(),
             group: None,
+            named: false,
             label: None,
             link: Some(folder.join("v/abc")),
         }
@@ -323,7 +351,7 @@ mod tests {
         prepare(&step).unwrap();
         holds(&step).unwrap();
         let seen = fs::metadata(&path).unwrap();
-        assert_eq!((seen.gid(), seen.permissions().mode() & 0o7777), (4242, 0o2775));
+        assert_eq!((seen.gid(), seen.permissions().mode() & 0o7777), (4242, 0o3775));
         let socket = UnixListener::bind(folder.path().join("v/abc/net1")).unwrap();
         drop(socket);
         assert!(path.join("net1").exists(), "the link leads to the directory");
@@ -356,6 +384,60 @@ mod tests {
         fs::remove_dir(&volume).unwrap();
         clear(&step).unwrap();
         assert_eq!(holds(&step).unwrap_err().kind(), FaultKind::Drift);
+    }
+
+    #[test]
+    fn a_socket_that_may_be_anothers_stays_while_somebody_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = SocketHome::Volume(folder.path().to_owned());
+        let step = SocketStep { home, link: None, named: true, ..step(folder.path()) };
+        let path = folder.path().join("net1");
+
+        let listener = UnixListener::bind(&path).unwrap();
+        let fault = prepare(&step).unwrap_err();
+        clear(&step).unwrap();
+        assert_eq!(fault.kind(), FaultKind::Exists);
+        assert!(fault.to_string().starts_with("somebody listens at ") && path.exists(), "{fault}");
+        drop(listener);
+        prepare(&step).unwrap();
+        assert!(!path.exists(), "nobody listens any more");
+        drop(UnixListener::bind(&path).unwrap());
+        clear(&step).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_for_everybody_becomes_sticky_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = folder.path().join("volume");
+        fs::create_dir(&volume).unwrap();
+        let step = SocketStep { home: SocketHome::Volume(volume.clone()), link: None, ..step(folder.path()) };
+
+        for (before, after) in [(0o777, 0o1777), (0o2777, 0o3777), (0o755, 0o755)] {
+            fs::set_permissions(&volume, Permissions::from_mode(before)).unwrap();
+            prepare(&step).unwrap();
+            assert_eq!(fs::metadata(&volume).unwrap().permissions().mode() & 0o7777, after);
+        }
+    }
+
+    #[test]
+    fn no_link_above_a_directory_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (secret, base) = (folder.path().join("secret"), folder.path().join("vh/evil/made"));
+        fs::create_dir(&secret).unwrap();
+        fs::create_dir(folder.path().join("vh")).unwrap();
+        symlink(&secret, folder.path().join("vh/evil")).unwrap();
+        let step = SocketStep { home: SocketHome::Own(base.clone(), "pod1".into()), ..step(folder.path()) };
+
+        let own = prepare(&step).unwrap_err();
+        assert_eq!(fs::read_dir(&secret).unwrap().count(), 0);
+        fs::create_dir_all(secret.join("made/pod1")).unwrap();
+        let volume = SocketDir::make(&SocketHome::Volume(base)).unwrap_err();
+
+        for fault in [own, volume] {
+            assert!(fault.to_string().ends_with("vh/evil\" is a link"), "{fault}");
+        }
+        assert!(leave(&step.home).is_err() && secret.join("made/pod1").exists());
     }
 
     #[test]

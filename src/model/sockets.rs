@@ -34,6 +34,8 @@ pub struct PodVolume {
     pub source: PodVolumeSource,
     /// Where the pod's containers have it, those that are started first last.
     pub mounts: Vec<PathBuf>,
+    /// Whether some container may write into it.
+    pub writable: bool,
 }
 
 /// What a volume is, as the pod's definition has it.
@@ -67,6 +69,8 @@ pub enum VolumeSource {
     EmptyDir(PathBuf),
     /// A directory of the node, which other pods may have too.
     HostPath(PathBuf),
+    /// One that no container of the pod may write into.
+    ReadOnly(PathBuf),
     /// Something in which no socket can be shared with the node.
     Other,
 }

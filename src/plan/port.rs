@@ -36,6 +36,9 @@ pub struct SocketStep {
     pub home: SocketHome,
     /// The socket's name in it. One that an earlier application left is removed.
     pub file: SocketFile,
+    /// Whether the network named it in a directory that others may have too: what has the name may be another's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub named: bool,
     /// The group that may make sockets in it, and connect to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<u32>,

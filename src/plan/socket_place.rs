@@ -44,9 +44,14 @@ impl PlaceAsked {
     pub fn named_directory<'a>(&'a self, ground: &'a SocketGround) -> Option<&'a Path> {
         match self.volume_of(ground).map(|volume| &volume.source) {
             Some(VolumeSource::HostPath(path)) => Some(path),
-            Some(VolumeSource::EmptyDir(_) | VolumeSource::Other) => None,
+            Some(VolumeSource::EmptyDir(_) | VolumeSource::ReadOnly(_) | VolumeSource::Other) => None,
             None => self.base.as_deref(),
         }
+    }
+
+    /// Whether it is a directory of the node, which others may have too.
+    pub fn is_the_nodes(&self, ground: &SocketGround) -> bool {
+        self.volume_of(ground).is_some_and(|volume| matches!(volume.source, VolumeSource::HostPath(_)))
     }
 
     fn volume_of<'a>(&self, ground: &'a SocketGround) -> Option<&'a Volume> {
@@ -71,6 +76,7 @@ impl PlaceAsked {
         let (home, shared) = match volume.map(|volume| &volume.source) {
             Some(VolumeSource::EmptyDir(path)) => (SocketHome::Volume(path.clone()), false),
             Some(VolumeSource::HostPath(path)) => (SocketHome::Volume(path.clone()), true),
+            Some(VolumeSource::ReadOnly(path)) => return Err(self.read_only(path)),
             Some(VolumeSource::Other) => return Err(self.unfit_volume()),
             None => match &self.base {
                 Some(base) => (SocketHome::Own(base.clone(), mark::short_id(&owner.container)), false),
@@ -102,6 +108,15 @@ impl PlaceAsked {
                 "give the pod an emptyDir volume {:?} and mount it, or set {base_key:?} in the network",
                 volume.as_str()
             ))
+    }
+
+    fn read_only(&self, path: &Path) -> Fault {
+        let volume = self.volume.as_str();
+        Fault::new(
+            FaultKind::Config,
+            format!("no container of the pod may write into its volume {volume:?}, {path:?} of the node"),
+        )
+        .remedy("mount it without \"readOnly\", or use an emptyDir")
     }
 
     fn unfit_volume(&self) -> Fault {
@@ -230,6 +245,17 @@ mod tests {
         let ground = ground("vhost", VolumeSource::Other);
         let unfit = asked("vhost", Some("/srv/v"), None).find(&owner(), &ground).unwrap_err();
         assert_eq!(unfit.to_string(), "volume \"vhost\" of the pod is no directory of this node");
+    }
+
+    #[test]
+    fn what_a_pod_may_only_read_is_no_place_for_its_socket() {
+        let ground = ground("vhost", VolumeSource::ReadOnly("/run/containerd".into()));
+        let fault = asked("vhost", None, Some("containerd.sock")).find(&owner(), &ground).unwrap_err();
+
+        assert_eq!(
+            fault.to_string(),
+            "no container of the pod may write into its volume \"vhost\", \"/run/containerd\" of the node"
+        );
     }
 
     proptest! {

@@ -135,6 +135,7 @@ impl SocketInterface {
             create_bridge: asked.create_bridge,
             vlans: &asked.vlans,
             path: asked.place.named_directory(&ground),
+            shares: (asked.group.is_some() || asked.label.is_some()) && asked.place.is_the_nodes(&ground),
             group: asked.group.as_deref(),
             label: asked.label.as_deref(),
             server_mode: asked.engine == Engine::OvsDpdk && asked.end == PodEnd::Connects,
@@ -163,6 +164,7 @@ impl SocketInterface {
         Step::Socket(SocketStep {
             home: place.home.clone(),
             file: place.file.clone(),
+            named: place.shared && self.asked.place.file.is_some(),
             group,
             label: self.asked.label.clone(),
             link: place.link.clone(),

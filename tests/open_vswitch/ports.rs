@@ -100,7 +100,7 @@ fn the_directory_of_a_socket_is_shared_as_asked() {
 
     let folder = std::path::Path::new(socket(&result)).parent().unwrap();
     let shown = std::process::Command::new("stat").args(["-c", "%G %a"]).arg(folder).output().unwrap();
-    assert_eq!(String::from_utf8(shown.stdout).unwrap().trim(), "daemon 2775");
+    assert_eq!(String::from_utf8(shown.stdout).unwrap().trim(), "daemon 3775");
     let mut context = [0; 256];
     let length = rustix::fs::getxattr(folder, "security.selinux", &mut context).unwrap();
     assert_eq!(std::str::from_utf8(&context[..length]).unwrap(), label);

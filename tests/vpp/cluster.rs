@@ -38,6 +38,10 @@ impl Cluster {
     }
 
     fn call(&self, verb: &str) {
+        self.calls(verb).result();
+    }
+
+    fn calls(&self, verb: &str) -> scene::Answer {
         let scene = &self.stage.scene;
         let mut conf = self.stage.conf(&json!({}));
         conf["delegates"] = json!([scene.macvlan("default", 0)]);
@@ -46,7 +50,7 @@ impl Cluster {
         let call = Call { verb, container: "pod-1", ifname: "eth0", netns: self.stage.pod.path().as_str() };
         let mut command = scene.command(env!("CARGO_BIN_EXE_manifold"), &call);
         command.env("CNI_ARGS", "K8S_POD_UID=u;IgnoreUnknown=1;K8S_POD_NAME=p;K8S_POD_NAMESPACE=ns");
-        scene::finish(scene::start(command, conf.to_string().as_bytes())).result();
+        scene::finish(scene::start(command, conf.to_string().as_bytes()))
     }
 
     fn annotation(&self, key: &str) -> Option<String> {
@@ -117,4 +121,32 @@ fn a_socket_is_told_of_by_its_path_in_the_pod() {
     });
     cluster.call("DEL");
     cluster.stage.peer.with(|vpp| assert!(vpp.is_pristine(), "{vpp:?}"));
+}
+
+#[test]
+fn a_directory_of_the_node_keeps_its_sockets_and_its_group() {
+    let cluster = Cluster::new(&json!({"volume": "host", "socketFile": "theirs.sock"}));
+    let theirs = cluster.stage.scene.path("host").join("theirs.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&theirs).unwrap();
+
+    let (code, what, _) = cluster.calls("ADD").error();
+    cluster.call("DEL");
+    assert!(code == 101 && what.contains("somebody listens at"), "{code} {what}");
+    std::os::unix::net::UnixStream::connect(&theirs).unwrap();
+    drop(listener);
+    cluster.call("ADD");
+    cluster.call("DEL");
+    assert!(!theirs.exists(), "nobody listened any more");
+
+    let volumes = json!([{"name": "host", "hostPath": {"path": cluster.stage.scene.path("host")}}]);
+    let mounts = json!([{"name": "host", "mountPath": "/shared", "readOnly": true}]);
+    cluster.server.put_volumes("ns/p", &volumes, &mounts);
+    let (code, what, _) = cluster.calls("ADD").error();
+    assert!(code == 7 && what.contains("no container of the pod may write into its volume"), "{code} {what}");
+
+    let cluster = Cluster::new(&json!({"volume": "host", "group": 4242}));
+    let (code, what, _) = cluster.calls("ADD").error();
+    assert!(code == 7 && what.contains("a group or an SELinux context for directory"), "{code} {what}");
+    let host = std::fs::metadata(cluster.stage.scene.path("host")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::gid(&host), 0);
 }

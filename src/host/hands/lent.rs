@@ -4,19 +4,18 @@
 //! The pod may change its directory meanwhile. The directory is opened once, and everything in it is named relative to that;
 //! what is mounted goes onto the very file that was made, whatever has its name by then.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
-use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstatat};
 use nix::unistd::{Gid, UnlinkatFlags, fchownat, linkat, unlinkat};
 
+use crate::host::path_walk;
 use crate::model::FaultKind;
 use crate::model::fault::{Fault, Outcome};
 
@@ -89,10 +88,8 @@ fn share(made: &Path, group: u32) -> Result<(), Errno> {
 /// The directory of a path, open, and the name in it.
 fn opened(path: &Path) -> Result<(File, PathBuf), Errno> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::EINVAL) };
-    let mut options = OpenOptions::new();
-    let file = options.read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(directory);
-    match file {
-        Ok(file) => Ok((file, name.into())),
+    match path_walk::open(directory) {
+        Ok(directory) => Ok((directory.into(), name.into())),
         Err(cause) => Err(Errno::from_raw(cause.raw_os_error().unwrap_or_default())),
     }
 }

@@ -63,6 +63,8 @@ struct ContainerObject {
 struct MountObject {
     name: String,
     mount_path: PathBuf,
+    #[serde(default)]
+    read_only: bool,
     sub_path: Option<String>,
     sub_path_expr: Option<String>,
 }
@@ -126,8 +128,13 @@ pub(super) fn volumes(object: VolumesObject) -> Vec<PodVolume> {
             (None, Some(host)) => PodVolumeSource::HostPath(host.path),
             (None, None) | (Some(_), Some(_)) => PodVolumeSource::Other,
         };
-        let its = mounts.iter().filter(|mount| mount.name == name);
-        PodVolume { mounts: its.map(|mount| mount.mount_path.clone()).collect(), name, source }
+        let its = || mounts.iter().filter(|mount| mount.name == name);
+        PodVolume {
+            mounts: its().map(|mount| mount.mount_path.clone()).collect(),
+            writable: its().any(|mount| !mount.read_only),
+            name,
+            source,
+        }
     };
     volumes.into_iter().map(volume).collect()
 }
@@ -230,29 +237,32 @@ mod tests {
     #[test]
     fn volumes_are_told_with_where_containers_have_all_of_them() {
         let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
+        let only = json!({"name": "seen", "mountPath": "/run", "readOnly": true});
         let part = json!({"name": "vhost", "mountPath": "/part", "subPath": "x"});
         let object = json!({"spec": {
             "volumes": [
                 {"name": "vhost", "emptyDir": {"medium": "Memory"}}, {"name": "host", "hostPath": {"path": "/srv"}},
-                {"name": "other", "configMap": {"name": "c"}},
+                {"name": "other", "configMap": {"name": "c"}}, {"name": "seen", "hostPath": {"path": "/run"}},
             ],
             "initContainers": [{"volumeMounts": [mount("vhost", "/first")]}],
-            "containers": [{}, {"volumeMounts": [part, mount("vhost", "/sockets"), mount("host", "/h")]}],
+            "containers": [{}, {"volumeMounts": [part, mount("vhost", "/sockets"), mount("host", "/h"), only]}],
         }});
 
         let read = volumes(serde_json::from_value(object).unwrap());
 
-        let told = |name: &str, source, mounts: &[&str]| PodVolume {
+        let told = |name: &str, source, mounts: &[&str], writable| PodVolume {
             name: name.to_owned(),
             source,
+            writable,
             mounts: mounts.iter().map(PathBuf::from).collect(),
         };
         assert_eq!(
             read,
             [
-                told("vhost", PodVolumeSource::EmptyDir, &["/sockets", "/first"]),
-                told("host", PodVolumeSource::HostPath("/srv".into()), &["/h"]),
-                told("other", PodVolumeSource::Other, &[]),
+                told("vhost", PodVolumeSource::EmptyDir, &["/sockets", "/first"], true),
+                told("host", PodVolumeSource::HostPath("/srv".into()), &["/h"], true),
+                told("other", PodVolumeSource::Other, &[], false),
+                told("seen", PodVolumeSource::HostPath("/run".into()), &["/run"], false),
             ]
         );
         assert_eq!(volumes(serde_json::from_value(json!({"spec": {}})).unwrap()), []);

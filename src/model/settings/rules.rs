@@ -50,6 +50,8 @@ pub struct Request<'a> {
     pub vlans: &'a PortVlans,
     /// The directory of the node in which the socket is to be, unless it is the pod's own.
     pub path: Option<&'a Path>,
+    /// Whether that is a directory which others may have too, and its group or SELinux context is to be changed.
+    pub shares: bool,
     /// The group that the socket's directory is to have.
     pub group: Option<&'a str>,
     /// The SELinux context that it is to have.
@@ -122,8 +124,9 @@ impl Rules {
     /// None does. What stands in the way is told of the rule that comes closest.
     pub fn permit(&self, request: Request<'_>) -> Outcome<()> {
         let refused = match &self.0 {
-            None if !request.server_mode => return Ok(()),
-            None => Refusal::ServerMode,
+            None if request.shares => Refusal::Shared,
+            None if request.server_mode => Refusal::ServerMode,
+            None => return Ok(()),
             Some(rules) => {
                 let mut closest = Refusal::Namespace;
                 for rule in rules {
@@ -150,6 +153,7 @@ enum Refusal {
     Path,
     Group,
     Label,
+    Shared,
     ServerMode,
 }
 
@@ -168,14 +172,32 @@ impl Refusal {
             Self::Path => format!("directory {:?} is not allowed", request.path.unwrap_or(Path::new(""))),
             Self::Group => format!("group {:?} is not allowed", request.group.unwrap_or_default()),
             Self::Label => format!("SELinux context {:?} is not allowed", request.label.unwrap_or_default()),
+            Self::Shared => {
+                let path = request.path.unwrap_or(Path::new(""));
+                format!("a group or an SELinux context for directory {path:?} of the node is not allowed")
+            }
             Self::ServerMode => "a socket that the switch makes is not allowed".to_owned(),
         };
-        let remedy = if self == Self::ServerMode {
-            "let the application make the socket (\"mode\": \"server\"), or allow \"serverMode\" in a rule of \
-             Manifold's \"vhostUser\""
-        } else {
-            "ask for what the node's operator allows, or let the operator extend the rules of Manifold's \
-             \"vhostUser\""
+        let remedy = match self {
+            Self::ServerMode => {
+                "let the application make the socket (\"mode\": \"server\"), or allow \"serverMode\" in a rule of \
+                 Manifold's \"vhostUser\""
+            }
+            Self::Shared => {
+                "use an emptyDir, or let the operator name the directory in \"paths\" of a rule of Manifold's \
+                 \"vhostUser\""
+            }
+            Self::Namespace
+            | Self::Engine
+            | Self::Bridge
+            | Self::CreateBridge
+            | Self::Vlan
+            | Self::Path
+            | Self::Group
+            | Self::Label => {
+                "ask for what the node's operator allows, or let the operator extend the rules of Manifold's \
+                 \"vhostUser\""
+            }
         };
         Fault::new(FaultKind::Config, what).remedy(remedy)
     }
@@ -218,6 +240,7 @@ impl Rule {
             (path, Refusal::Path),
             (fits(&self.groups, request.group), Refusal::Group),
             (fits(&self.labels, request.label), Refusal::Label),
+            (self.paths.is_some() || !request.shares, Refusal::Shared),
             (self.server_mode || !request.server_mode, Refusal::ServerMode),
         ];
         each.into_iter().find(|(allowed, _)| !allowed).map(|(_, refusal)| refusal)
@@ -287,6 +310,7 @@ mod tests {
             create_bridge: false,
             vlans,
             path: None,
+            shares: false,
             group: None,
             label: None,
             server_mode: false,
@@ -344,6 +368,19 @@ mod tests {
         assert_eq!(refusal(&a, served), "a socket that the switch makes is not allowed");
         let vpp = Request { engine: Engine::Vpp, ..request("br-x", &free) };
         assert_eq!(refusal(&b, vpp), "engine \"vpp\" is not allowed");
+    }
+
+    #[test]
+    fn a_directory_that_others_have_is_shared_only_where_a_rule_names_it() {
+        let all = PortVlans::All;
+        let path = Some(Path::new("/srv/v"));
+        let asked = Request { path, shares: true, group: Some("107"), ..request("br0", &all) };
+        let said = "a group or an SELinux context for directory \"/srv/v\" of the node is not allowed";
+
+        assert_eq!(refusal(&Rules::default(), asked), said);
+        assert_eq!(refusal(&rules(r#"[{"bridges":["br0"]}]"#), asked), said);
+        assert!(rules(r#"[{"paths":["/srv"]}]"#).permit(asked).is_ok());
+        assert!(Rules::default().permit(Request { shares: false, ..asked }).is_ok());
     }
 
     #[test]
