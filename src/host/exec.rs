@@ -153,6 +153,20 @@ impl Plugins {
         })
     }
 
+    /// As [`Plugins::find`], of a plugin that is to be run for an ADD: what cannot be started must not be begun, for its DEL
+    /// could not be either.
+    ///
+    /// # Errors
+    /// As there; or it is no executable.
+    pub fn find_executable(&self, program: &PluginType) -> Outcome<PathBuf> {
+        let file = self.find(program)?;
+        if root::is_executable(&file, self.root.as_deref()) {
+            return Ok(file);
+        }
+        let what = format!("plugin {:?} is not executable: {file:?}", program.as_str());
+        Err(Fault::new(FaultKind::Absent, what).remedy("\"chmod +x\" it, or install it anew"))
+    }
+
     /// ADD: makes what the plugin makes. `prev` is the result of the plugin before it in the chain.
     ///
     /// # Errors

@@ -87,7 +87,7 @@ impl Probe for HostProbe {
                     None => Ok(None),
                 })
             }
-            Question::Program(program) => self.plugins.find(program).map(|_| Answer::Present),
+            Question::Program(program) => self.plugins.find_executable(program).map(|_| Answer::Present),
             Question::ResolvConf(path) => match named(path) {
                 Ok(text) => Ok(Answer::Text(text)),
                 Err(cause) if is_missing(&cause) => Ok(Answer::Absent),

@@ -300,3 +300,15 @@ fn a_result_that_the_version_cannot_tell_leaves_nothing() {
 
     stage.assert_empty();
 }
+
+#[test]
+fn a_plugin_that_cannot_be_executed_is_not_begun() {
+    let stage = spy::stage(&json!([spy::network("first")]));
+    let file = stage.scene.path("bin").join(spy::SPY);
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+
+    expect(stage.call("ADD"), 100, &format!("plugin \"spy\" is not executable: {file:?}"));
+
+    stage.assert_empty();
+    stage.del();
+}

@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -68,19 +69,26 @@ pub fn become_in(root: &Path, program: &Path) -> Fault {
 
 /// Whether a path leads to a regular file, symbolic links followed as a process with that root would.
 pub(super) fn is_file(path: &Path, root: Option<&Path>) -> bool {
-    let Some(root) = root else { return path.metadata().is_ok_and(|meta| meta.is_file()) };
-    let Ok(top) = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) else {
-        return false;
-    };
+    let is_regular = |mode: u32| SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG;
+    mode(path, root).is_some_and(is_regular)
+}
+
+/// Whether somebody may execute the file to which a path leads.
+pub(super) fn is_executable(path: &Path, root: Option<&Path>) -> bool {
+    mode(path, root).is_some_and(|mode| mode & 0o111 != 0)
+}
+
+fn mode(path: &Path, root: Option<&Path>) -> Option<u32> {
+    let Some(root) = root else { return path.metadata().ok().map(|meta| meta.mode()) };
+    let top = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
     let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-    let found = openat2(top, path, how).and_then(fstat);
-    found.is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFREG)
+    openat2(top, path, how).and_then(fstat).ok().map(|stat| stat.st_mode)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -96,6 +104,11 @@ mod tests {
         let seen = |path: &str| is_file(Path::new(path), Some(root.path()));
 
         assert!(seen("/opt/cni/bin/bridge"));
+        let executable = || is_executable(Path::new("/opt/cni/bin/bridge"), Some(root.path()));
+        assert!(!executable());
+        fs::set_permissions(root.path().join("usr/lib/cni/bridge"), fs::Permissions::from_mode(0o755))
+            .unwrap();
+        assert!(executable());
         assert!(!seen("/opt/cni/bin") && !seen("/opt/cni/bin/none") && !seen("/opt/cni/bin/out"));
         assert!(is_file(&root.path().join("usr/lib/cni/out"), None));
         assert!(!is_file(Path::new("/x"), Some(&root.path().join("absent"))));
