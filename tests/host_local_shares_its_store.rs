@@ -250,7 +250,7 @@ fn an_address_that_one_holds_is_refused_by_the_other() {
 
     let fault = shared.ours_with("c2", asked).unwrap_err();
     assert_eq!(fault.kind(), FaultKind::Exists);
-    assert!(fault.to_string().contains("c1/net1"), "{fault}");
+    assert!(fault.confided().unwrap().contains("c1/net1"), "{fault:?}");
 
     // A requested address moves the round as well.
     assert_eq!(shared.ours("c3").unwrap(), ["10.0.0.78"]);

@@ -104,7 +104,7 @@ fn a_device_that_a_living_pod_has_is_given_to_no_other() {
     // The stand-in's kubelet gives both sandboxes the same device, as one does that lost track of an old sandbox.
     let (code, message, _) = answer.error();
     assert_eq!(code, 11, "{message}");
-    assert!(message.contains("0000:03:02.1") && message.contains("pod-1/net1"), "{message}");
+    assert!(message.contains("\"pci 0000:03:02.1\" is held by another pod"), "{message}");
     assert_eq!(other.interfaces(), ["lo"]);
 }
 
