@@ -58,7 +58,7 @@ fn collect(node: &Node<'_>, valid: &ValidList, networks: &[Network]) -> Vec<Faul
         |container: &ContainerId| node.journal.entries(container).map_or(true, |entries| !entries.is_empty());
     let keep = |container: &ContainerId| valid.has(container) || is_known(container);
     let mut stores: Vec<_> = networks.iter().filter(|n| !n.disable_gc).flat_map(chain::stores).collect();
-    stores.sort();
+    stores.sort_unstable();
     stores.dedup();
     stores.iter().filter_map(|store| node.hands.collect(store, &keep).err()).collect()
 }

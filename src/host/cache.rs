@@ -161,7 +161,7 @@ impl ResultCache {
                 found.push((owner, network));
             }
         }
-        found.sort();
+        found.sort_unstable();
         found.truncate(MAX_OF_CONTAINER);
         Ok(found)
     }

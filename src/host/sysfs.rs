@@ -239,7 +239,7 @@ fn virtio_netdevs(folder: &Path) -> Option<Vec<String>> {
 fn names(folder: &Path) -> io::Result<Vec<String>> {
     let entries = fs::read_dir(folder)?.take(MAX_ENTRIES).filter_map(Result::ok);
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
+    names.sort_unstable();
     Ok(names)
 }
 

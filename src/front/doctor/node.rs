@@ -90,7 +90,7 @@ pub(super) fn virtual_functions() -> Finding {
             Some(format!("{} {} of {}", adapter.file_name().to_string_lossy(), made.trim(), most.trim()))
         })
         .collect();
-    each.sort();
+    each.sort_unstable();
     ok(
         "virtual functions",
         if each.is_empty() { "no adapter offers any".to_owned() } else { each.join(", ") },
@@ -108,6 +108,6 @@ pub(super) fn huge_pages() -> Finding {
             (all.trim() != "0").then(|| format!("{name}: {} of {} free", free.trim(), all.trim()))
         })
         .collect();
-    each.sort();
+    each.sort_unstable();
     ok("huge pages", if each.is_empty() { "none are set aside".to_owned() } else { each.join(", ") })
 }

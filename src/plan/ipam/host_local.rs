@@ -223,7 +223,7 @@ fn apart(sets: &[Vec<AddressRange>]) -> Outcome<()> {
         ranges.extend(set.iter().map(|range| (number, range)));
     }
     // In order of their starts (IPv4 before IPv6), two ranges overlap only if two neighbours do.
-    ranges.sort_by_key(|(_, range)| range.start);
+    ranges.sort_unstable_by_key(|(_, range)| range.start);
     for pair in ranges.windows(2) {
         let [(m, one), (n, other)] = pair else { continue };
         if one.overlaps(other) {

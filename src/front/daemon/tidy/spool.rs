@@ -130,7 +130,7 @@ mod tests {
         clear_drafts(state.path(), SystemTime::UNIX_EPOCH + Duration::from_secs(3));
 
         let mut left: Vec<_> = entries(state.path()).map(|(name, _)| name).collect();
-        left.sort();
+        left.sort_unstable();
         assert_eq!(left, [".2-c.eth0.json", "c.eth0.json"]);
     }
 
