@@ -33,11 +33,11 @@ pub(crate) const CASES: &[Case] = &[
         run: a_service_vlan_carries_customer_vlans,
     },
     Case {
-        name: "the_second_pod_is_told_who_has_the_vlan",
-        proves: "the same id on the same master is refused with code 11 naming the holder, until the holder is gone",
+        name: "a_vlan_that_another_pod_has_is_refused",
+        proves: "the same id on the same master is refused with code 11 until the pod that has it is gone, which is not told to others",
         needs: NEEDS,
         holds_for: HoldsFor::Manifold,
-        run: the_second_pod_is_told_who_has_the_vlan,
+        run: a_vlan_that_another_pod_has_is_refused,
     },
     Case {
         name: "a_vlan_may_lie_on_a_link_of_the_pod",
@@ -146,7 +146,7 @@ fn a_service_vlan_carries_customer_vlans(subject: &Subject) -> Outcome<()> {
     holds(pod.reaches("10.78.0.1")?, "the customer's vlan 7 does not pass through the service vlan")
 }
 
-fn the_second_pod_is_told_who_has_the_vlan(subject: &Subject) -> Outcome<()> {
+fn a_vlan_that_another_pod_has_is_refused(subject: &Subject) -> Outcome<()> {
     let (node, _far) = wired()?;
     let (pod, latecomer) = (node.netns("pod")?, node.netns("latecomer")?);
     let first = Attachment::new(subject, &node, &pod, vlan_100(&node));
@@ -156,7 +156,8 @@ fn the_second_pod_is_told_who_has_the_vlan(subject: &Subject) -> Outcome<()> {
     let refusal = second.refusal()?;
 
     equal("the error code", refusal.code, 11)?;
-    holds(refusal.text.contains(&first.container), format!("the holder is not named: {}", refusal.text))?;
+    holds(refusal.text.contains("is held by another pod"), format!("it is not told why: {}", refusal.text))?;
+    holds(!refusal.text.contains(&first.container), format!("the holder is told: {}", refusal.text))?;
     equal("the latecomer's links", latecomer.names()?, vec!["lo".to_owned()])?;
     second.del(None)?;
     second.left_nothing()?;

@@ -149,7 +149,8 @@ fn peers_allocation(subject: &Subject) -> Outcome<()> {
 
     let refusal = attachment.refusal()?;
     equal("the code", refusal.code, 11)?;
-    holds(refusal.text.contains(&other.path()), format!("the holder is not named: {}", refusal.text))?;
+    holds(refusal.text.contains("is held by another pod"), format!("it is not told why: {}", refusal.text))?;
+    holds(!refusal.text.contains(&other.path()), format!("the holder is told: {}", refusal.text))?;
     attachment.del(None)?;
     holds(std::path::Path::new(&path).exists(), "the peer's allocation is gone")?;
 
